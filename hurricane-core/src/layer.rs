@@ -1,0 +1,6 @@
+//! Middleware for the application, one per file.
+
+pub use self::metrics::{Metrics, MetricsLayer, ResponseBody, ResponseFuture};
+
+mod metrics;
+mod series;

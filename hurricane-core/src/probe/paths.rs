@@ -1,0 +1,117 @@
+//! The paths of the probes, compared as they are: no patterns.
+
+/// What can be asked of the probe server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// One of the probes.
+    Probe(crate::Probe),
+    /// The metrics.
+    Metrics,
+}
+
+/// The paths of all endpoints in their normal form: one slash in front, none at the end, no blanks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    paths: Vec<(String, Endpoint)>,
+}
+
+/// Two endpoints were given the same path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the path {path} is given to more than one of the probes and metrics")]
+pub struct PathError {
+    /// The path in its normal form.
+    pub path: String,
+}
+
+// === impl Paths ===
+
+impl Paths {
+    pub(super) fn new(
+        startup: &str,
+        readiness: &str,
+        liveness: &str,
+        metrics: Option<&str>,
+    ) -> Result<Self, PathError> {
+        let given = [
+            (Some(startup), Endpoint::Probe(crate::Probe::Startup)),
+            (Some(readiness), Endpoint::Probe(crate::Probe::Readiness)),
+            (Some(liveness), Endpoint::Probe(crate::Probe::Liveness)),
+            (metrics, Endpoint::Metrics),
+        ];
+        let mut paths: Vec<(String, Endpoint)> = Vec::new();
+        for (path, endpoint) in given {
+            let Some(path) = path.map(normalize) else {
+                continue;
+            };
+            if paths.iter().any(|(other, _)| *other == path) {
+                return Err(PathError { path });
+            }
+            paths.push((path, endpoint));
+        }
+        Ok(Self { paths })
+    }
+
+    /// The endpoint at a request's path, which may have one slash more at its end.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Endpoint> {
+        let bare = path.strip_suffix('/').unwrap_or(path);
+        self.paths
+            .iter()
+            .find(|(known, _)| known == path || known == bare)
+            .map(|(_, endpoint)| *endpoint)
+    }
+
+    /// The path of an endpoint, where it has one.
+    #[must_use]
+    pub fn path(&self, endpoint: Endpoint) -> Option<&str> {
+        self.paths
+            .iter()
+            .find(|(_, known)| *known == endpoint)
+            .map(|(path, _)| &**path)
+    }
+}
+
+fn normalize(path: &str) -> String {
+    let bare: String = path.chars().filter(|c| !c.is_whitespace()).collect();
+    format!("/{}", bare.trim_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Probe;
+
+    fn liveness_at(liveness: &str) -> Paths {
+        Paths::new("/startup", "/ready", liveness, None).unwrap()
+    }
+
+    #[test]
+    fn a_trailing_slash_is_optional_both_ways() {
+        let alive = Some(Endpoint::Probe(Probe::Liveness));
+        for given in ["/alive", "alive", "//alive/", "/ali ve"] {
+            let paths = liveness_at(given);
+            assert_eq!(paths.find("/alive"), alive, "{given}");
+            assert_eq!(paths.find("/alive/"), alive, "{given}");
+            assert_eq!(paths.find("/alive//"), None, "{given}");
+            assert_eq!(paths.find("/alive/x"), None, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_no_pattern() {
+        let paths = liveness_at("/s.t/{x}/*");
+        assert!(paths.find("/s.t/{x}/*").is_some());
+        assert_eq!(paths.find("/sXt/{x}/*"), None);
+    }
+
+    #[test]
+    fn the_root_is_a_path_like_others() {
+        assert!(liveness_at("").find("/").is_some());
+    }
+
+    #[test]
+    fn two_endpoints_cannot_share_a_path() {
+        let error = Paths::new("/startup", "/alive", "alive/", Some("/metrics")).unwrap_err();
+        assert_eq!(error.path, "/alive");
+    }
+}

@@ -1,0 +1,218 @@
+//! Putting a server together.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::{Hurricane, ServeConfig};
+#[cfg(feature = "prometheus")]
+use crate::{AlreadyInstalled, Exposition};
+use crate::{
+    check::{Check, Probe},
+    handler::Handler,
+    layer::MetricsLayer,
+    lifecycle::Lifecycle,
+    metric::Metric,
+    probe::{PathError, ProbeConfig, Probes},
+    registry::{AlreadyRegistered, Registry},
+    traffic::Traffic,
+    webhook::{Dispatcher, Webhook},
+};
+
+/// Builds a [`Hurricane`].
+#[derive(Debug)]
+pub struct Builder {
+    registry: Registry,
+    /// The first registration that failed, told by [`build`](Self::build).
+    refused: Option<AlreadyRegistered>,
+    probes: ProbeConfig,
+    probe_server: bool,
+    #[cfg(feature = "prometheus")]
+    exposition: Option<Exposition>,
+    version: Option<String>,
+    config: ServeConfig,
+    shutdown_delay: Duration,
+}
+
+/// A server that cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Two things of a kind have the same name.
+    #[error(transparent)]
+    Registry(#[from] AlreadyRegistered),
+    /// Two probes have the same path.
+    #[error(transparent)]
+    Paths(#[from] PathError),
+    /// The process records its metrics elsewhere.
+    #[cfg(feature = "prometheus")]
+    #[error(transparent)]
+    Recorder(#[from] AlreadyInstalled),
+    /// There is no runtime for checks and webhooks to run on.
+    #[error("the server is built outside of a tokio runtime")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// Adds a check that the given probes ask.
+    #[must_use]
+    pub fn check(self, check: impl Check, probes: impl IntoIterator<Item = Probe>) -> Self {
+        self.register(|registry| registry.add_check(check, probes))
+    }
+
+    /// Adds a metric that is asked at each scrape.
+    #[must_use]
+    pub fn metric(self, metric: impl Metric) -> Self {
+        self.register(|registry| registry.add_metric(metric))
+    }
+
+    /// Adds a webhook that is told about start-up, liveness and readiness.
+    #[must_use]
+    pub fn webhook(self, webhook: impl Webhook) -> Self {
+        self.register(|registry| registry.add_webhook(webhook))
+    }
+
+    /// Adds a handler of messages.
+    #[must_use]
+    pub fn handler(self, handler: impl Handler) -> Self {
+        self.register(|registry| registry.add_handler(handler))
+    }
+
+    /// Replaces the configuration of the probes.
+    #[must_use]
+    pub fn probes(mut self, config: ProbeConfig) -> Self {
+        self.probes = config;
+        self
+    }
+
+    /// Sets the address of the probe server.
+    #[must_use]
+    pub fn probe_addr(mut self, addr: impl Into<SocketAddr>) -> Self {
+        self.probes.addr = addr.into();
+        self
+    }
+
+    /// Starts no probe server; [`Hurricane::router_on`] still answers on the application's port.
+    #[must_use]
+    pub fn no_probes(mut self) -> Self {
+        self.probe_server = false;
+        self
+    }
+
+    /// Collects and answers no metrics, for processes that have a recorder of their own.
+    #[must_use]
+    pub fn no_metrics(mut self) -> Self {
+        self.probes.metrics = None;
+        self
+    }
+
+    /// Answers scrapes from `exposition`, which is left as it is: installed or, as in tests, not.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn exposition(mut self, exposition: Exposition) -> Self {
+        self.exposition = Some(exposition);
+        self
+    }
+
+    /// Sets the application's version, which webhooks tell.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets how long the application goes on serving, not ready, before it takes no more connections; none by default.
+    #[must_use]
+    pub fn shutdown_delay(mut self, delay: Duration) -> Self {
+        self.shutdown_delay = delay;
+        self
+    }
+
+    /// Sets how long requests in flight may take to finish at the end.
+    #[must_use]
+    pub fn graceful_timeout(mut self, timeout: Duration) -> Self {
+        self.config.grace = timeout;
+        self
+    }
+
+    /// Replaces the configuration of the application's port, graceful timeout included.
+    #[must_use]
+    pub fn serve_config(mut self, config: ServeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Puts the server together, and makes it the process's recorder of metrics.
+    ///
+    /// # Errors
+    ///
+    /// A name or a path is taken twice, another recorder of metrics is installed, or there is no tokio runtime.
+    pub fn build(self) -> Result<Hurricane, BuildError> {
+        if let Some(error) = self.refused {
+            return Err(error.into());
+        }
+        let handle = Handle::try_current()?;
+        let lifecycle = Lifecycle::new();
+        let traffic = Arc::new(Traffic::new());
+        let dispatcher = Dispatcher::spawn(self.registry.webhooks(), self.version, &handle);
+        let probes = Probes::new(
+            &self.probes,
+            &self.registry,
+            lifecycle.clone(),
+            Arc::clone(&traffic),
+            handle,
+        )?
+        .with_dispatcher(dispatcher.clone());
+        #[cfg(feature = "prometheus")]
+        let probes = match (self.exposition, &self.probes.metrics) {
+            (_, None) => probes,
+            (Some(exposition), Some(_)) => probes.with_exposition(exposition),
+            (None, Some(_)) => {
+                let exposition = Exposition::new();
+                exposition.install()?;
+                probes.with_exposition(exposition)
+            }
+        };
+        Ok(Hurricane {
+            layer: MetricsLayer::new(Arc::clone(&traffic)),
+            lifecycle,
+            traffic,
+            registry: self.registry,
+            probes: Arc::new(probes),
+            probe_config: self.probe_server.then_some(self.probes),
+            dispatcher,
+            startup: Vec::new(),
+            shutdown: Vec::new(),
+            config: self.config,
+            shutdown_delay: self.shutdown_delay,
+        })
+    }
+
+    fn register(
+        mut self,
+        add: impl FnOnce(&mut Registry) -> Result<(), AlreadyRegistered>,
+    ) -> Self {
+        if let Err(error) = add(&mut self.registry) {
+            self.refused.get_or_insert(error);
+        }
+        self
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            registry: Registry::new(),
+            refused: None,
+            probes: ProbeConfig::default(),
+            probe_server: true,
+            #[cfg(feature = "prometheus")]
+            exposition: None,
+            version: None,
+            config: ServeConfig::default(),
+            shutdown_delay: Duration::ZERO,
+        }
+    }
+}

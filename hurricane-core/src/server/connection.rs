@@ -1,0 +1,136 @@
+//! One connection: HTTP/1 spoken with one client.
+
+use std::{
+    error::Error,
+    future::Future,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use axum::extract::ConnectInfo;
+use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::{net::TcpStream, sync::oneshot};
+use tower::{Service, ServiceExt as _, util::Oneshot};
+use tracing::debug;
+
+/// What can be served: a tower service from requests to responses, such as an axum `Router`.
+///
+/// Implemented for all of them, and only a shorter way to say so.
+pub trait App<B>:
+    Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static
+{
+}
+
+impl<S, B> App<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static
+{
+}
+
+/// Serves one connection until its end. On a word from `end` it is closed as soon as it has nothing in hand.
+pub(super) async fn drive<S, B>(
+    http: http1::Builder,
+    stream: TcpStream,
+    service: PerConnection<S>,
+    end: oneshot::Receiver<()>,
+) where
+    S: App<B>,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let peer = service.peer;
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(client.addr = %peer, %error, "failed to set TCP_NODELAY");
+    }
+    let mut connection = pin!(
+        http.serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
+    let result = tokio::select! {
+        biased;
+        // An atomic load while nothing has been sent, where a channel for all connections would have a lock.
+        _ = end => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        result = connection.as_mut() => result,
+    };
+    if let Err(error) = result {
+        debug!(client.addr = %peer, %error, "connection ended with an error");
+    }
+}
+
+/// The application as one client meets it.
+#[derive(Debug)]
+pub(super) struct PerConnection<S> {
+    app: S,
+    peer: SocketAddr,
+    closing: Arc<AtomicBool>,
+}
+
+pin_project! {
+    /// An answer, which says `Connection: close` once the server is to end.
+    pub(super) struct Answer<F> {
+        #[pin]
+        inner: F,
+        closing: Arc<AtomicBool>,
+    }
+}
+
+// === impl PerConnection ===
+
+impl<S> PerConnection<S> {
+    pub(super) fn new(app: S, peer: SocketAddr, closing: Arc<AtomicBool>) -> Self {
+        Self { app, peer, closing }
+    }
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for PerConnection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Answer<Oneshot<S, Request<Incoming>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        Answer {
+            inner: self.app.clone().oneshot(request),
+            closing: Arc::clone(&self.closing),
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl<F, B, E> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut result = ready!(this.inner.poll(cx));
+        if this.closing.load(Relaxed)
+            && let Ok(response) = &mut result
+            // An upgrade says `Connection: upgrade`, and is no longer ours to close.
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(result)
+    }
+}

@@ -1,0 +1,278 @@
+//! All connections of a listener: accepting them, and ending them in good order.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http_body::Body;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::{self, JoinSet},
+    time::{self, Instant, MissedTickBehavior},
+};
+use tracing::{debug, warn};
+
+use super::connection::{App, PerConnection, drive};
+use crate::{
+    heartbeat::Heartbeat,
+    listener::{ACCEPT_PAUSE, BACKLOG, is_connection_error},
+    shutdown::DrainTimedOut,
+};
+
+/// Configures how a listener is served.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// How long a client may take to send the head of a request; also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Most bytes in the head of a request; more is answered with 431.
+    pub max_header_bytes: usize,
+    /// Most connections at a time; more wait in the kernel's queue.
+    pub max_connections: Option<usize>,
+    /// How long idle connections are kept when the end begins, for requests that are on the wire already.
+    pub linger: Duration,
+    /// How long requests in flight may take to finish at the end.
+    pub grace: Duration,
+    /// Beats once a second for as long as connections can be accepted.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// Serves the connections of a listener until `drain` resolves, and then ends in good order.
+///
+/// The end: connections in the kernel's queue are accepted, the listener is closed; every answer says
+/// `Connection: close`; idle connections are closed after [`linger`](ServeConfig::linger); requests in flight have
+/// [`grace`](ServeConfig::grace) to finish. Dropping the future cuts all connections at once.
+///
+/// The service finds the client's address in the request's extensions, as axum's `ConnectInfo<SocketAddr>`.
+///
+/// # Errors
+///
+/// Requests were still in flight when the grace was over; they have been cut.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use hurricane_core::server::{ServeConfig, serve};
+/// use hyper::body::Incoming;
+/// use tokio::net::TcpListener;
+/// use tower::service_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let app = service_fn(|_: Request<Incoming>| async {
+///     Ok::<_, Infallible>(Response::new("hello".to_owned()))
+/// });
+/// let drain = async { /* wait for a reason to stop */ };
+/// serve(listener, app, ServeConfig::default(), drain).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    app: S,
+    config: ServeConfig,
+    drain: impl Future<Output = ()>,
+) -> Result<(), DrainTimedOut>
+where
+    S: App<B>,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let mut connections = Connections::new(app, config);
+    connections.accept_until(&listener, drain).await;
+    let deadline = Instant::now() + connections.config.grace;
+    connections.close(listener);
+    connections.finish(deadline).await
+}
+
+struct Connections<S> {
+    app: S,
+    config: ServeConfig,
+    http: http1::Builder,
+    /// Whether answers are to say `Connection: close`.
+    closing: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
+    /// Tell each connection to end when it has nothing in hand.
+    ends: HashMap<task::Id, oneshot::Sender<()>>,
+}
+
+// === impl ServeConfig ===
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            max_header_bytes: 64 * 1024,
+            max_connections: None,
+            linger: Duration::from_millis(100),
+            grace: Duration::from_secs(30),
+            heartbeat: None,
+        }
+    }
+}
+
+// === impl Connections ===
+
+impl<S> Connections<S> {
+    fn new(app: S, config: ServeConfig) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(config.header_timeout)
+            .max_header_size(config.max_header_bytes)
+            // Answers to pipelined requests leave together.
+            .pipeline_flush(true);
+        Self {
+            app,
+            config,
+            http,
+            closing: Arc::default(),
+            tasks: JoinSet::new(),
+            ends: HashMap::new(),
+        }
+    }
+
+    async fn accept_until<B>(&mut self, listener: &TcpListener, drain: impl Future<Output = ()>)
+    where
+        S: App<B>,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let mut drain = pin!(drain);
+        let mut beat = time::interval(Duration::from_secs(1));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let most = self.config.max_connections.unwrap_or(usize::MAX);
+        // Set after an accept that failed because the process is out of something.
+        let mut pause = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut drain => return,
+                Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
+                _ = beat.tick(), if self.config.heartbeat.is_some() => {
+                    if let (Some(heartbeat), None) = (&self.config.heartbeat, pause) {
+                        heartbeat.beat();
+                    }
+                }
+                accepted = accept(listener, pause), if self.tasks.len() < most => match accepted {
+                    Ok((stream, peer)) => {
+                        pause = None;
+                        self.spawn(stream, peer);
+                    }
+                    Err(error) if is_connection_error(&error) => debug!(%error, "connection was lost before it was accepted"),
+                    Err(error) => {
+                        warn!(%error, "failed to accept a connection");
+                        pause = Some(Instant::now() + ACCEPT_PAUSE);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Accepts what the kernel has accepted already, and then nothing more.
+    fn close<B>(&mut self, listener: TcpListener)
+    where
+        S: App<B>,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.closing.store(true, Relaxed);
+        if let Some(heartbeat) = &self.config.heartbeat {
+            heartbeat.retire();
+        }
+        // Asked of the kernel itself, as the runtime may not have heard of the latest connections yet.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        for _ in 0..BACKLOG {
+            let accepted = listener.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            });
+            match accepted {
+                Ok((stream, peer)) => self.spawn(stream, peer),
+                Err(error) if is_connection_error(&error) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Waits for the connections to end, the idle ones a short time, the busy ones until the deadline.
+    async fn finish(mut self, deadline: Instant) -> Result<(), DrainTimedOut> {
+        let linger = Instant::now() + self.config.linger;
+        let _ = time::timeout_at(linger.min(deadline), self.all_ended()).await;
+        for (_, end) in self.ends.drain() {
+            // The error means that it has ended just now.
+            let _ = end.send(());
+        }
+        if time::timeout_at(deadline, self.all_ended()).await.is_ok() {
+            return Ok(());
+        }
+        let count = self.tasks.len();
+        self.tasks.shutdown().await;
+        Err(DrainTimedOut {
+            count,
+            grace: self.config.grace,
+        })
+    }
+
+    async fn all_ended(&mut self) {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.forget(ended);
+        }
+    }
+
+    fn spawn<B>(&mut self, stream: TcpStream, peer: SocketAddr)
+    where
+        S: App<B>,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let (end, ended) = oneshot::channel();
+        let service = PerConnection::new(self.app.clone(), peer, Arc::clone(&self.closing));
+        let task = self
+            .tasks
+            .spawn(drive(self.http.clone(), stream, service, ended));
+        self.ends.insert(task.id(), end);
+    }
+
+    fn forget(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                // The panic hook has told more; the client sees its connection closed.
+                warn!(%error, "connection ended with a panic");
+                error.id()
+            }
+        };
+        self.ends.remove(&id);
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    pause: Option<Instant>,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    if let Some(until) = pause {
+        time::sleep_until(until).await;
+    }
+    listener.accept().await
+}

@@ -1,0 +1,252 @@
+//! The life of a server, from its ports to its end. Read top to bottom, it is the order of things.
+
+use std::{
+    convert::Infallible, error::Error, fmt::Write as _, future::pending, io, net::SocketAddr,
+    pin::pin, sync::Arc, time::Duration,
+};
+
+use http_body::Body;
+use tokio::{sync::oneshot, task, time};
+use tracing::{error, info, warn};
+
+use super::{Hurricane, StartupError, connection::App, connections::serve};
+use crate::{
+    lifecycle::Phase,
+    listener::{BindError, Listener},
+    probe::{self, ProbeServer, SpawnError},
+    shutdown::{DrainTimedOut, Signals},
+    webhook::{Event, EventKind, EventStatus},
+};
+
+/// A server that has its ports; made by [`Hurricane::bind`].
+#[derive(Debug)]
+pub struct BoundServer {
+    hurricane: Hurricane,
+    listener: Listener,
+    probe: Option<probe::Bound>,
+}
+
+/// A server that did not start, or did not end as it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A port is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system does not let the process handle signals.
+    #[error("failed to listen for signals")]
+    Signals(#[source] io::Error),
+    /// The probe server could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A start-up task failed.
+    #[error("the start-up failed")]
+    Startup(#[source] StartupError),
+    /// The probe server died while the application served.
+    #[error("the probe server died")]
+    ProbeServerDied,
+    /// Requests in flight did not finish in time.
+    #[error(transparent)]
+    Drain(#[from] DrainTimedOut),
+    /// A second signal ended the process before it was done.
+    #[error("a second signal cut the shutdown short")]
+    Cut,
+}
+
+/// How long the last webhooks have.
+const WEBHOOKS: Duration = Duration::from_secs(5);
+
+// === impl BoundServer ===
+
+impl BoundServer {
+    pub(super) fn new(
+        hurricane: Hurricane,
+        listener: Listener,
+        probe: Option<probe::Bound>,
+    ) -> Self {
+        Self {
+            hurricane,
+            listener,
+            probe,
+        }
+    }
+
+    /// The address of the application.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// The address of the probe server, where there is one.
+    #[must_use]
+    pub fn probe_addr(&self) -> Option<SocketAddr> {
+        self.probe.as_ref().map(probe::Bound::local_addr)
+    }
+
+    /// The server, to look at.
+    #[must_use]
+    pub fn hurricane(&self) -> &Hurricane {
+        &self.hurricane
+    }
+
+    /// Serves the application until the process is to end.
+    ///
+    /// # Errors
+    ///
+    /// A start-up task failed, or not everything could be finished at the end.
+    pub async fn serve<S, B>(self, app: S) -> Result<(), ServeError>
+    where
+        S: App<B>,
+        S::Future: Send,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let Self {
+            mut hurricane,
+            listener,
+            probe,
+        } = self;
+        let mut signals = Signals::install().map_err(ServeError::Signals)?;
+        let spawn = |bound: probe::Bound| bound.spawn(Arc::clone(&hurricane.probes));
+        let mut probe = probe.map(spawn).transpose()?;
+
+        let served = live(&mut hurricane, listener, app, probe.as_mut(), &mut signals).await;
+
+        hurricane.lifecycle.drain();
+        let shutdown = async {
+            for task in hurricane.shutdown.drain(..) {
+                task().await;
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            _ = signals.recv() => Err(ServeError::Cut),
+            () = shutdown => Ok(()),
+        };
+        hurricane.lifecycle.stop();
+        let flushed = tokio::select! {
+            biased;
+            _ = signals.recv() => Err(ServeError::Cut),
+            flushed = hurricane.dispatcher.close(WEBHOOKS) => {
+                if let Err(error) = flushed {
+                    warn!("{error}");
+                }
+                Ok(())
+            }
+        };
+        if let Some(probe) = probe {
+            end(probe).await;
+        }
+        served.and(ended).and(flushed)
+    }
+}
+
+/// From the start-up to the last answer.
+async fn live<S, B>(
+    hurricane: &mut Hurricane,
+    listener: Listener,
+    app: S,
+    mut probe: Option<&mut ProbeServer>,
+    signals: &mut Signals,
+) -> Result<(), ServeError>
+where
+    S: App<B>,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let lifecycle = hurricane.lifecycle.clone();
+
+    // Starting.
+    let tasks = std::mem::take(&mut hurricane.startup);
+    let startup = async {
+        for task in tasks {
+            task().await?;
+        }
+        Ok::<_, StartupError>(())
+    };
+    let started = tokio::select! {
+        biased;
+        _ = signals.recv() => return Ok(()),
+        () = lifecycle.reached(Phase::Draining) => return Ok(()),
+        started = startup => started,
+    };
+    if let Err(error) = started {
+        let event = Event::new(EventKind::Startup, EventStatus::Failed);
+        hurricane
+            .dispatcher
+            .send(event.with_traceback(traceback(&*error)));
+        return Err(ServeError::Startup(error));
+    }
+
+    // Running. The port listens first, so that nobody who sees the phase is refused.
+    let addr = listener.local_addr();
+    let listener = listener.listen()?;
+    let mut config = hurricane.config.clone();
+    config.heartbeat = Some(hurricane.probes.heartbeat("main runtime"));
+    let (drain, drained) = oneshot::channel::<Infallible>();
+    let mut served = pin!(serve(listener, app, config, async {
+        // Nothing can be sent; the sender is dropped.
+        let _ = drained.await;
+    }));
+    if lifecycle.run() {
+        info!("serving on {addr}");
+        let event = Event::new(EventKind::Startup, EventStatus::Succeeded);
+        hurricane.dispatcher.send(event);
+    }
+    let mut verdict = Ok(());
+    tokio::select! {
+        biased;
+        _ = signals.recv() => {}
+        () = lifecycle.reached(Phase::Draining) => {}
+        () = died(&mut probe) => {
+            error!("the probe server died, so nobody can tell how this process is");
+            verdict = Err(ServeError::ProbeServerDied);
+        }
+        served = &mut served => return Ok(served?),
+    }
+
+    // Draining. Readiness fails from here on, and the application serves on until that is noticed.
+    lifecycle.drain();
+    tokio::select! {
+        biased;
+        _ = signals.recv() => return Err(ServeError::Cut),
+        () = time::sleep(hurricane.shutdown_delay) => {}
+        served = &mut served => return Ok(served?),
+    }
+    drop(drain);
+    tokio::select! {
+        biased;
+        _ = signals.recv() => Err(ServeError::Cut),
+        served = &mut served => verdict.and(served.map_err(Into::into)),
+    }
+}
+
+/// Waits for the death of the probe server, for ever where there is none.
+async fn died(probe: &mut Option<&mut ProbeServer>) {
+    match probe {
+        Some(probe) => probe.ended().await,
+        None => pending().await,
+    }
+}
+
+/// Joins the probe server's thread, on a thread where blocking does no harm.
+async fn end(probe: ProbeServer) {
+    match task::spawn_blocking(|| probe.shutdown()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(panicked)) => error!("{panicked}"),
+        Err(error) => error!(%error, "the probe server could not be joined"),
+    }
+}
+
+/// The error and its causes, one in a line.
+fn traceback(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\ncaused by: {cause}");
+        source = cause.source();
+    }
+    text
+}
