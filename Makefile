@@ -1,0 +1,72 @@
+# What a person types; `.ci/run` calls the same targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+PROBE_PORT ?= $(shell expr $(PORT) + 1)
+
+EXAMPLE := examples/django-polls
+# Absolute, because some recipes change the folder.
+VENV_DIR := $(abspath $(VENV))
+VENV_PYTHON := $(VENV_DIR)/bin/python
+HURRICANE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/hurricane
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint docs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "Variables: VENV=$(VENV) PYTHON=$(PYTHON) PORT=$(PORT) PROBE_PORT=$(PROBE_PORT) CARGO_TARGET_DIR"
+
+setup: $(VENV_DIR)/.stamp ## Make the Python environment and install what changed
+
+# The stamp is as old as the last installation: pip runs again when a list of requirements is newer.
+$(VENV_DIR)/.stamp: requirements-dev.txt $(EXAMPLE)/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) is missing: install Python 3.10 or newer, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: install python3-venv (Debian, Ubuntu: apt install python3-venv)" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV_DIR)
+	$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+build: ## Build the hurricane binary
+	cargo build --release -p hurricane-cli
+
+demo: build setup ## Serve the Django example on PORT, its probes on PROBE_PORT
+	@set -e; cd $(EXAMPLE); \
+	if [ -e "$${POLLS_DB:-db.sqlite3}" ]; then new=; else new=1; fi; \
+	$(VENV_PYTHON) manage.py migrate --verbosity 0; \
+	if [ -n "$$new" ]; then $(VENV_PYTHON) manage.py loaddata demo; fi; \
+	echo; \
+	echo "  polls    http://127.0.0.1:$(PORT)/"; \
+	echo "  admin    http://127.0.0.1:$(PORT)/admin/ (demo/demo)"; \
+	for path in alive ready startup metrics; do \
+		printf '  %-8s http://127.0.0.1:$(PROBE_PORT)/%s\n' $$path $$path; \
+	done; \
+	echo; \
+	exec $(HURRICANE) serve --python $(VENV_PYTHON) --port $(PORT) --probe-port $(PROBE_PORT)
+
+test: export HURRICANE_TEST_PYTHON := $(VENV_PYTHON)
+test: setup ## Run the tests: Rust, the Python package, the example
+	cargo test --workspace --all-features
+	PYTHONPATH=python $(VENV_PYTHON) -m unittest discover -s python/tests
+	cd $(EXAMPLE) && $(VENV_PYTHON) manage.py test
+
+lint: setup ## Check the formatting, run clippy and ruff
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	@if [ -x $(VENV_DIR)/bin/ruff ]; then \
+		echo "ruff check python examples"; $(VENV_DIR)/bin/ruff check python examples; \
+	else echo "ruff is not in $(VENV_DIR): Python is not checked"; fi
+
+docs: ## Build the documentation; warnings are errors
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --all-features
+
+# Removes `.venv` alone, never what VENV names: that may be shared, or a slip of the fingers.
+clean: ## Remove what was built, .venv and the demo's database
+	cargo clean
+	rm -rf .venv
+	rm -f $(EXAMPLE)/db.sqlite3 $(EXAMPLE)/db.sqlite3-shm $(EXAMPLE)/db.sqlite3-wal
