@@ -1,5 +1,7 @@
 //! Serving an application with everything around it, and ending in good order.
 
+pub use axum::extract::ConnectInfo;
+
 pub use self::{
     builder::{BuildError, Builder},
     connections::{ServeConfig, serve},

@@ -1,1 +1,67 @@
-//! Python.
+//! Serves a Python WSGI application (PEP 3333) from child processes behind one queue in Rust.
+//!
+//! ```text
+//! Request ─▶ Gateway: reads the body, waits in one bounded queue ─▶ slot: a Python thread
+//!                                                                      in a worker process
+//! Response ◀──────────────── streamed, with backpressure ◀────────────────────┘
+//! ```
+//!
+//! - [`Gateway`] takes requests, as a tower service for a server of any kind.
+//! - [`Pool`] starts the worker processes behind it, replaces those that die or hang, and stops them.
+//! - [`Pool::checks`] are the questions that only Python can answer, for the probes of
+//!   [`hurricane_core`].
+//!
+//! The workers run plain Python, 3.9 or newer, with the standard library alone. Their code is
+//! part of this crate and is sent to them when they start: nothing needs to be installed or
+//! written to disk.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use hurricane_core::Traffic;
+//! use hurricane_python::{Gateway, GatewayConfig, Pool, PoolConfig, WorkerConfig};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let gateway = Gateway::new(GatewayConfig::default(), Arc::new(Traffic::new()));
+//! let worker = WorkerConfig {
+//!     python: ".venv/bin/python".into(),
+//!     app: Some("mysite.wsgi:application".to_owned()),
+//!     threads: 4,
+//!     multiprocess: true,
+//!     start_timeout: Duration::from_secs(60),
+//! };
+//! let config = PoolConfig { workers: 2, worker, graceful_timeout: Duration::from_secs(30) };
+//! let pool = Pool::new(config, gateway.clone());
+//! pool.start(([127, 0, 0, 1], 8000).into()).await?;
+//!
+//! let request = http::Request::get("/").body(http_body_util::Empty::new())?;
+//! let response = gateway.handle(request).await;
+//! println!("{}", response.status());
+//! pool.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod backoff;
+mod check;
+mod frame;
+mod gateway;
+mod job;
+mod pace;
+mod pool;
+mod request;
+mod response;
+mod service;
+mod slot;
+mod sources;
+mod worker;
+
+pub use self::{
+    check::PythonCheck,
+    gateway::{Gateway, GatewayConfig},
+    pool::{Pool, PoolConfig},
+    response::{Body, BodyError},
+    worker::{About, LoadFailure, StartError, WorkerConfig},
+};

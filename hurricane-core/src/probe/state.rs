@@ -15,12 +15,11 @@ use tracing::info;
 
 use super::{PathError, Paths, ProbeConfig};
 #[cfg(feature = "prometheus")]
-use crate::{Exposition, metric::collect};
+use crate::{Exposition, metric::Metric};
 use crate::{
     check::{CheckPolicy, CheckReport, CheckResult, CheckRunner, Probe, Status},
     heartbeat::Heartbeat,
     lifecycle::{Lifecycle, Phase},
-    metric::Metric,
     registry::Registry,
     traffic::Traffic,
     webhook::{Dispatcher, Event, EventKind, EventStatus},
@@ -57,8 +56,8 @@ pub struct Probes {
     runner: CheckRunner,
     traffic: Arc<Traffic>,
     heartbeats: Mutex<Vec<(String, Heartbeat)>>,
+    #[cfg(feature = "prometheus")]
     metrics: Vec<Arc<dyn Metric>>,
-    handle: Handle,
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
     dispatcher: Option<Dispatcher>,
@@ -98,19 +97,20 @@ impl Probes {
         traffic: Arc<Traffic>,
         handle: Handle,
     ) -> Result<Self, PathError> {
+        let runner = CheckRunner::new(
+            registry.checks(),
+            config.policy.clone(),
+            Arc::clone(&traffic),
+            handle,
+        );
         Ok(Self {
             paths: config.paths()?,
             lifecycle,
-            runner: CheckRunner::new(
-                registry.checks(),
-                config.policy.clone(),
-                Arc::clone(&traffic),
-                handle.clone(),
-            ),
+            runner,
             traffic,
             heartbeats: Mutex::default(),
+            #[cfg(feature = "prometheus")]
             metrics: registry.metrics().to_vec(),
-            handle,
             #[cfg(feature = "prometheus")]
             exposition: None,
             dispatcher: None,
@@ -159,12 +159,20 @@ impl Probes {
         }
     }
 
+    /// Runs all checks once, whatever they find, so that there are results when the first probe comes.
+    pub async fn rehearse(&self) {
+        for probe in [Probe::Startup, Probe::Liveness, Probe::Readiness] {
+            self.runner.ask(probe).await;
+        }
+    }
+
     /// All metrics as text; none if there is nothing that collects them.
     #[cfg(feature = "prometheus")]
     pub async fn scrape(&self) -> Option<String> {
         let exposition = self.exposition.as_ref()?;
-        let samples = collect::collect(&self.metrics, &self.handle, self.policy().timeout).await;
-        exposition.local(|| collect::record(&samples));
+        exposition
+            .ask(&self.metrics, self.runner.handle(), self.policy().timeout)
+            .await;
         exposition.observe(&self.traffic);
         Some(exposition.render())
     }

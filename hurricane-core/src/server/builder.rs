@@ -30,6 +30,7 @@ pub struct Builder {
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
     version: Option<String>,
+    traffic: Arc<Traffic>,
     config: ServeConfig,
     shutdown_delay: Duration,
 }
@@ -123,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// Shares what is known of the load with something that is made before the server, such as a queue.
+    #[must_use]
+    pub fn traffic(mut self, traffic: Arc<Traffic>) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
     /// Sets how long the application goes on serving, not ready, before it takes no more connections; none by default.
     #[must_use]
     pub fn shutdown_delay(mut self, delay: Duration) -> Self {
@@ -155,7 +163,7 @@ impl Builder {
         }
         let handle = Handle::try_current()?;
         let lifecycle = Lifecycle::new();
-        let traffic = Arc::new(Traffic::new());
+        let traffic = self.traffic;
         let dispatcher = Dispatcher::spawn(self.registry.webhooks(), self.version, &handle);
         let probes = Probes::new(
             &self.probes,
@@ -211,6 +219,7 @@ impl Default for Builder {
             #[cfg(feature = "prometheus")]
             exposition: None,
             version: None,
+            traffic: Arc::default(),
             config: ServeConfig::default(),
             shutdown_delay: Duration::ZERO,
         }

@@ -12,7 +12,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::extract::ConnectInfo;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
@@ -21,6 +20,8 @@ use pin_project_lite::pin_project;
 use tokio::{net::TcpStream, sync::oneshot};
 use tower::{Service, ServiceExt as _, util::Oneshot};
 use tracing::debug;
+
+use super::ConnectInfo;
 
 /// What can be served: a tower service from requests to responses, such as an axum `Router`.
 ///

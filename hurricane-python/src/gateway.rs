@@ -1,0 +1,477 @@
+//! The one queue: requests wait here, and go to the first free Python slot.
+//!
+//! # Theory of operation
+//!
+//! A *slot* is a Python thread with a data channel of its own. A request that came in whole is a
+//! [`Job`]; it waits in one bounded first-in-first-out queue until a slot takes it. Idle slots
+//! come first. Only when there is none, and the application has been quick of late (see
+//! [`Pace`]), a slot that is busy is given requests ahead, several in one write.
+//!
+//! A request that was given ahead is not stuck with its slot. When the request before it takes
+//! long, it is *recalled*: the worker's control thread gives back what is not begun, and it goes
+//! to the front of the queue. When a worker dies, a memory page that it shared tells what had
+//! begun; the rest goes back to the front of the queue too. So a job is kept until its answer
+//! has come, and no request is run twice.
+//!
+//! Everything here happens under one lock that is held for moments and never across an await.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::Response;
+use hurricane_core::Traffic;
+use tokio::{
+    net::UnixStream,
+    sync::{Notify, mpsc, oneshot},
+};
+
+use crate::{
+    job::{Job, JobBody},
+    pace::Pace,
+    response::Body,
+    slot::{self, Link, Slot, SlotId, Unsent},
+    worker::Command,
+};
+
+/// How often busy slots are looked at, and how long a request may keep those that were given to
+/// its slot ahead waiting before they are recalled.
+const WATCH: Duration = Duration::from_millis(5);
+
+/// What the gateway is told once.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// How many requests may wait for a slot; further ones are answered 503.
+    pub queue_size: usize,
+    /// The longest request body (bytes); longer ones are answered 413.
+    pub max_body_size: u64,
+    /// How long after its arrival a request may wait for the head of its response; then it is
+    /// answered 504, and the worker that has it is replaced. `None`: as long as it takes.
+    pub request_timeout: Option<Duration>,
+    /// The path under which the application is mounted, `SCRIPT_NAME`: empty, or with a leading
+    /// and without a trailing slash.
+    pub root_path: String,
+}
+
+/// Takes requests and brings the answers of the Python workers. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+/// Why a request got no answer of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    QueueFull,
+    WorkerDied,
+    Application,
+    TimedOut,
+}
+
+pub(crate) type Reply = Result<Response<Body>, Failure>;
+
+/// A request that waits for its answer; dropping it withdraws the request.
+#[derive(Debug)]
+pub(crate) struct Ticket<'a> {
+    gateway: &'a Gateway,
+    stream: i32,
+    answer: oneshot::Receiver<Reply>,
+    answered: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: GatewayConfig,
+    traffic: Arc<Traffic>,
+    state: Mutex<State>,
+    /// A request has come in.
+    work: Notify,
+    /// A slot has become busy.
+    busy: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// In the order of arrival, which is that of their stream ids.
+    queue: VecDeque<Job>,
+    slots: Vec<Option<Slot>>,
+    /// Free slots, the one that was used last on top: its memory is warm.
+    idle: Vec<SlotId>,
+    /// How many slots are busy.
+    executing: usize,
+    next_stream: i32,
+    pace: Pace,
+    /// Where frames are put together.
+    frame: Vec<u8>,
+}
+
+// === impl GatewayConfig ===
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            queue_size: 2048,
+            max_body_size: 100 << 20,
+            request_timeout: None,
+            root_path: String::new(),
+        }
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// A gateway without workers: until a [`Pool`](crate::Pool) brings some, requests wait.
+    #[must_use]
+    pub fn new(config: GatewayConfig, traffic: Arc<Traffic>) -> Self {
+        let state = State {
+            queue: VecDeque::new(),
+            slots: Vec::new(),
+            idle: Vec::new(),
+            executing: 0,
+            next_stream: 1,
+            pace: Pace::new(),
+            frame: Vec::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                traffic,
+                state: Mutex::new(state),
+                work: Notify::new(),
+                busy: Notify::new(),
+            }),
+        }
+    }
+
+    /// What the gateway was told.
+    #[must_use]
+    pub fn config(&self) -> &GatewayConfig {
+        &self.shared.config
+    }
+
+    /// How many requests wait for a slot.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.lock().queue.len()
+    }
+
+    /// Whether there is no room for another request.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queued() >= self.shared.config.queue_size
+    }
+
+    /// Puts a request at the end of the queue.
+    pub(crate) fn enqueue(&self, environ: Vec<u8>, body: JobBody) -> Result<Ticket<'_>, Failure> {
+        let config = &self.shared.config;
+        let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
+        let (sender, answer) = oneshot::channel();
+        let mut state = self.lock();
+        if state.queue.len() >= config.queue_size {
+            return Err(Failure::QueueFull);
+        }
+        let stream = state.next_stream;
+        // Ids are positive, and come round again long after those of the same number are done.
+        state.next_stream = stream.checked_add(1).unwrap_or(1);
+        state.queue.push_back(Job {
+            stream,
+            environ,
+            body,
+            deadline,
+            answer: Some(sender),
+        });
+        self.publish(&state);
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(Ticket {
+            gateway: self,
+            stream,
+            answer,
+            answered: false,
+        })
+    }
+
+    /// Takes a request whose client has gone out of the queue. One that is with a worker already
+    /// is finished there, and its answer is dropped.
+    fn withdraw(&self, stream: i32) {
+        let mut state = self.lock();
+        if let Some(index) = state.queue.iter().position(|job| job.stream == stream) {
+            state.queue.remove(index);
+            self.publish(&state);
+        }
+    }
+
+    /// Hands out requests as they come in; runs until it is dropped.
+    ///
+    /// A task of its own, so that all requests that came in one turn of the runtime are there
+    /// when it comes to its turn, and share writes.
+    pub(crate) async fn dispatch(self) {
+        loop {
+            self.shared.work.notified().await;
+            self.assign(&mut self.lock());
+        }
+    }
+
+    /// Looks after requests that take long; runs until it is dropped.
+    pub(crate) async fn watch(self) {
+        loop {
+            while self.look(Instant::now()) {
+                tokio::time::sleep(WATCH).await;
+            }
+            self.shared.busy.notified().await;
+        }
+    }
+
+    /// Adds a slot, and reads its answers until its worker is gone.
+    pub(crate) fn open(&self, link: Link) -> SlotId {
+        let mut state = self.lock();
+        let free = state.slots.iter().position(Option::is_none);
+        let id = SlotId(free.unwrap_or(state.slots.len()));
+        let slot = Some(Slot::new(link.clone()));
+        match free {
+            Some(index) => state.slots[index] = slot,
+            None => state.slots.push(slot),
+        }
+        state.idle.push(id);
+        self.assign(&mut state);
+        drop(state);
+        tokio::spawn(slot::read_answers(self.clone(), id, link));
+        id
+    }
+
+    /// Gives a slot no more requests; what it has, but has not begun, comes back by a recall.
+    pub(crate) fn retire(&self, id: SlotId) {
+        let mut state = self.lock();
+        state.idle.retain(|idle| *idle != id);
+        if let Some(slot) = state.slot(id) {
+            slot.retire();
+        }
+    }
+
+    /// Whether a slot has nothing in hand, or is gone.
+    pub(crate) fn is_done(&self, id: SlotId) -> bool {
+        self.lock().slot(id).is_none_or(|slot| !slot.is_busy())
+    }
+
+    /// Takes away a slot whose channel has ended. `begun` is the last request that it began.
+    pub(crate) fn close(&self, id: SlotId, begun: Option<i32>) {
+        let mut state = self.lock();
+        state.idle.retain(|idle| *idle != id);
+        let Some(slot) = state.slots[id.0].take() else {
+            return;
+        };
+        if slot.is_executing() {
+            state.executing -= 1;
+        }
+        let (lost, kept) = slot.into_jobs(begun);
+        state.requeue(kept);
+        self.assign(&mut state);
+        drop(state);
+        for mut job in lost {
+            job.answer(Err(Failure::WorkerDied));
+        }
+    }
+
+    /// Answers requests that a slot has finished: `busy` is how long it took for them.
+    pub(crate) fn deliver(&self, id: SlotId, replies: &mut Vec<(i32, Reply)>, busy: Duration) {
+        let mut state = self.lock();
+        if !replies.is_empty() {
+            state.pace.observe(busy, replies.len());
+        }
+        let Some(slot) = state.slot(id) else {
+            return replies.clear();
+        };
+        let mut answers = Vec::with_capacity(replies.len());
+        for (stream, reply) in replies.drain(..) {
+            if let Some(job) = slot.finish(stream) {
+                answers.push((job, reply));
+            }
+        }
+        self.settle(&mut state, id);
+        drop(state);
+        // Outside the lock: each of these wakes a connection.
+        for (mut job, reply) in answers {
+            job.answer(reply);
+        }
+    }
+
+    /// Marks that the slot's answer goes on as a stream, or that the stream has ended.
+    pub(crate) fn streaming(&self, id: SlotId, streaming: bool) {
+        let mut state = self.lock();
+        if let Some(slot) = state.slot(id) {
+            slot.set_streaming(streaming);
+            if !streaming {
+                self.settle(&mut state, id);
+            }
+        }
+    }
+
+    /// Puts requests that a slot gave back in front of the queue.
+    pub(crate) fn recalled(&self, id: SlotId, streams: &[i32]) {
+        let mut state = self.lock();
+        if let Some(slot) = state.slot(id) {
+            let jobs = slot.take_back(streams);
+            state.requeue(jobs);
+            self.settle(&mut state, id);
+        }
+    }
+
+    /// A write that had to wait has been finished.
+    pub(crate) fn written(&self, id: SlotId, socket: &Arc<UnixStream>) {
+        let mut state = self.lock();
+        if let Some(slot) = state
+            .slot(id)
+            .filter(|slot| Arc::ptr_eq(&slot.link().socket, socket))
+        {
+            slot.written();
+            self.settle(&mut state, id);
+        }
+    }
+
+    /// Notes that a slot may have become free, and gives it more.
+    fn settle(&self, state: &mut State, id: SlotId) {
+        if let Some(slot) = state.slot(id)
+            && slot.progressed()
+        {
+            let open = slot.is_open();
+            state.executing -= 1;
+            if open {
+                state.idle.push(id);
+            }
+        }
+        self.assign(state);
+    }
+
+    /// Gives queued requests to slots, as far as there are any.
+    fn assign(&self, state: &mut State) {
+        while !state.queue.is_empty()
+            && let Some((id, room)) = state.choose()
+        {
+            if let Some((socket, rest)) = state.give(id, room) {
+                tokio::spawn(slot::finish_writing(self.clone(), id, socket, rest));
+            }
+        }
+        self.publish(state);
+    }
+
+    fn publish(&self, state: &State) {
+        let traffic = &self.shared.traffic;
+        traffic.set_queued(state.queue.len());
+        if traffic.executing() == 0 && (state.executing > 0 || !state.queue.is_empty()) {
+            self.shared.busy.notify_one();
+        }
+        traffic.set_executing(state.executing);
+    }
+
+    /// Recalls requests that wait behind a slow one, and ends those that are too late. False
+    /// when there is nothing to look after.
+    fn look(&self, now: Instant) -> bool {
+        let mut late = Vec::new();
+        let mut state = self.lock();
+        let State {
+            queue, slots, pace, ..
+        } = &mut *state;
+        for slot in slots.iter_mut().flatten() {
+            if let Some(busy) = slot.recall_after(WATCH, now) {
+                pace.observe(busy, 1);
+            }
+            slot.end_late(now, &mut late);
+        }
+        while queue.front().is_some_and(|job| job.is_late(now)) {
+            late.extend(queue.pop_front().and_then(|job| job.answer));
+        }
+        let more = state.executing > 0 || !state.queue.is_empty();
+        self.publish(&state);
+        drop(state);
+        for answer in late {
+            // A client that has gone has dropped the other end.
+            let _ = answer.send(Err(Failure::TimedOut));
+        }
+        more
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No step under the lock is worth more than going on to serve after a panic in it.
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn slot(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(id.0).and_then(Option::as_mut)
+    }
+
+    /// The slot that is to have the next requests, and how many.
+    fn choose(&mut self) -> Option<(SlotId, usize)> {
+        let limit = self.pace.limit();
+        if let Some(id) = self.idle.pop() {
+            // The other idle slots get their share.
+            let share = self.queue.len().div_ceil(self.idle.len() + 1);
+            return Some((id, share.min(limit)));
+        }
+        if limit == 1 {
+            return None;
+        }
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(id, slot)| Some((SlotId(id), slot.as_ref()?.room_ahead(limit)?)))
+            .max_by_key(|(_, room)| *room)
+    }
+
+    /// Gives up to `room` requests to a slot. What could not be written at once is returned.
+    fn give(&mut self, id: SlotId, room: usize) -> Option<(Arc<UnixStream>, Unsent)> {
+        let Self {
+            queue,
+            slots,
+            frame,
+            executing,
+            ..
+        } = self;
+        let slot = slots[id.0].as_mut()?;
+        if !slot.is_executing() {
+            *executing += 1;
+        }
+        slot.give(queue, room, frame)
+    }
+
+    /// Puts jobs, which are in order, in front of the queue.
+    fn requeue(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            self.queue.push_front(job);
+        }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket<'_> {
+    /// Waits for the answer.
+    pub(crate) async fn answer(mut self) -> Reply {
+        let reply = (&mut self.answer).await;
+        self.answered = true;
+        // The sender is dropped without an answer only where its slot's worker is gone.
+        reply.unwrap_or(Err(Failure::WorkerDied))
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.gateway.withdraw(self.stream);
+        }
+    }
+}
+
+/// What a slot needs to tell its worker's control thread.
+pub(crate) type Control = mpsc::UnboundedSender<Command>;
+
+#[cfg(test)]
+mod tests;

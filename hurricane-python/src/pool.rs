@@ -1,0 +1,289 @@
+//! The workers: started together, replaced when they end or hang, stopped together.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    backoff::Backoff,
+    gateway::{Control, Gateway},
+    worker::{About, CheckAnswer, Command, StartError, Unfit, Worker, WorkerConfig},
+};
+
+/// How many workers there are and how they are started and ended.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// How many processes.
+    pub workers: usize,
+    /// How each of them is started.
+    pub worker: WorkerConfig,
+    /// How long a worker that is replaced, or stopped, may take to finish what it has begun.
+    pub graceful_timeout: Duration,
+}
+
+/// The worker processes behind a [`Gateway`]. Cloning shares it.
+///
+/// A worker that dies is replaced, at once at first and then with longer and longer pauses; one
+/// that hangs is ended once its replacement is ready. When the runtime ends they are killed.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+/// Has checks run by whichever worker is up.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: PoolConfig,
+    gateway: Gateway,
+    /// The control channels of the workers that are up, by seat.
+    live: watch::Sender<Vec<Option<Control>>>,
+    /// Whose turn it is to run a check.
+    turn: AtomicUsize,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// One worker after the other.
+struct Seat {
+    number: usize,
+    server: SocketAddr,
+    shared: Arc<Shared>,
+    backoff: Backoff,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// A pool whose workers are not started yet. Its [checks](Self::checks) wait for them.
+    #[must_use]
+    pub fn new(config: PoolConfig, gateway: Gateway) -> Self {
+        let shared = Shared {
+            live: watch::Sender::new(vec![None; config.workers]),
+            turn: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            config,
+            gateway,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Starts the workers and waits until all of them are ready.
+    ///
+    /// `server` is the address that the application is served on, of which it is told
+    /// (`SERVER_NAME` and `SERVER_PORT`).
+    ///
+    /// # Errors
+    ///
+    /// The first worker that does not become ready; the others are killed.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn start(&self, server: SocketAddr) -> Result<About, StartError> {
+        let shared = &self.shared;
+        shared.tasks.spawn(
+            shared
+                .stop
+                .clone()
+                .run_until_cancelled_owned(shared.gateway.clone().dispatch()),
+        );
+        shared.tasks.spawn(
+            shared
+                .stop
+                .clone()
+                .run_until_cancelled_owned(shared.gateway.clone().watch()),
+        );
+        let mut starting = JoinSet::new();
+        for _ in 0..shared.config.workers {
+            let shared = Arc::clone(shared);
+            starting.spawn(async move { shared.start_worker(server).await });
+        }
+        let mut workers = Vec::new();
+        while let Some(worker) = starting.join_next().await {
+            workers.push(worker.expect("starting a worker does not panic")?);
+        }
+        let about = workers
+            .first()
+            .map(|worker| worker.about.clone())
+            .unwrap_or_default();
+        for (number, worker) in workers.into_iter().enumerate() {
+            let seat = Seat {
+                number,
+                server,
+                shared: Arc::clone(shared),
+                backoff: Backoff::default(),
+            };
+            seat.takes(&worker);
+            shared.tasks.spawn(seat.run(worker));
+        }
+        Ok(about)
+    }
+
+    /// How many workers are up.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.shared.live.borrow().iter().flatten().count()
+    }
+
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(Arc::clone(&self.shared))
+    }
+
+    /// Ends the workers, each within the graceful timeout, and waits until they are gone.
+    pub async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    async fn start_worker(&self, server: SocketAddr) -> Result<Worker, StartError> {
+        let started = Instant::now();
+        let worker = Worker::start(&self.config.worker, &self.gateway, server).await?;
+        tracing::info!(
+            worker.pid = worker.pid(),
+            python = worker.about.python,
+            django = worker.about.django,
+            "Worker is ready after {:.2?}",
+            started.elapsed(),
+        );
+        Ok(worker)
+    }
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// Has a check run; waits for a worker while none is up.
+    pub(crate) async fn ask(&self, what: &'static str) -> CheckAnswer {
+        loop {
+            let (answer, receiver) = oneshot::channel();
+            let worker = self.next().await;
+            // An error, here and below, means that the worker has just ended: the next one is asked.
+            if worker.send(Command::Check { what, answer }).is_ok()
+                && let Ok(answer) = receiver.await
+            {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn next(&self) -> Control {
+        let mut live = self.0.live.subscribe();
+        let up = live.wait_for(|live| live.iter().any(Option::is_some)).await;
+        let up = up.expect("the sender lives as long as the asker");
+        let turn = self.0.turn.fetch_add(1, Relaxed);
+        let mut workers = up.iter().flatten().cycle();
+        let count = up.iter().flatten().count();
+        workers.nth(turn % count).expect("one is up").clone()
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Looks after one worker after the other until the pool stops.
+    async fn run(mut self, mut worker: Worker) {
+        let stop = self.shared.stop.clone();
+        loop {
+            let since = Instant::now();
+            let pid = worker.pid();
+            let Some(unfit) = stop.run_until_cancelled(worker.unfit()).await else {
+                break;
+            };
+            match &unfit {
+                Unfit::Ended(Ok(status)) => {
+                    tracing::error!(worker.pid = pid, "Worker ended unexpectedly: {status}")
+                }
+                Unfit::Ended(Err(error)) => {
+                    tracing::error!(worker.pid = pid, %error, "Worker is lost")
+                }
+                Unfit::Hung => tracing::error!(
+                    worker.pid = pid,
+                    "Worker hangs: a request has passed its timeout; replacing it"
+                ),
+                Unfit::Broken => tracing::error!(
+                    worker.pid = pid,
+                    "Worker cannot be understood; replacing it"
+                ),
+            }
+            if matches!(unfit, Unfit::Ended(_)) {
+                self.is_empty();
+            }
+            let next = stop
+                .run_until_cancelled(self.replacement(since.elapsed()))
+                .await;
+            let Some(next) = next else { break };
+            self.takes(&next);
+            let old = std::mem::replace(&mut worker, next);
+            let shared = Arc::clone(&self.shared);
+            self.shared.tasks.spawn(async move {
+                old.retire(&shared.gateway, shared.config.graceful_timeout)
+                    .await;
+            });
+        }
+        self.is_empty();
+        worker.stop(self.shared.config.graceful_timeout).await;
+    }
+
+    /// Starts workers until one is ready.
+    async fn replacement(&mut self, mut uptime: Duration) -> Worker {
+        loop {
+            let pause = self.backoff.after(uptime);
+            if !pause.is_zero() {
+                tracing::warn!("Starting the next worker in {pause:?}");
+                sleep(pause).await;
+            }
+            match self.shared.start_worker(self.server).await {
+                Ok(worker) => return worker,
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "The next worker did not become ready")
+                }
+            }
+            uptime = Duration::ZERO;
+        }
+    }
+
+    fn takes(&self, worker: &Worker) {
+        let control = worker.control.clone();
+        self.shared
+            .live
+            .send_modify(|live| live[self.number] = Some(control));
+    }
+
+    fn is_empty(&self) {
+        self.shared
+            .live
+            .send_modify(|live| live[self.number] = None);
+    }
+}
+
+/// An error with what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,159 @@
+//! A request as the worker gets it: the part of the WSGI environment that differs between
+//! requests (PEP 3333, "environ Variables"; CGI, RFC 3875 section 4.1), ready to be sent.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, request};
+use percent_encoding::percent_decode;
+
+use crate::frame::marshal::Writer;
+
+/// The fields of a request tuple, see `wsgi.Slot.handle` in Python.
+const FIELDS: u8 = 9;
+
+/// Writes everything of a request but its stream id and its body.
+///
+/// The result lies between [`head`] and the body in the request tuple. It is made once, when
+/// the request comes in, and lives until the answer has come, so that a request which was given
+/// to a worker but not begun there can be given to another one.
+pub(crate) fn environ(
+    parts: &request::Parts,
+    client: Option<SocketAddr>,
+    root_path: &str,
+    body_length: Option<u64>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let mut writer = Writer::new(&mut out);
+    writer.text(parts.method.as_str());
+    path(&mut writer, parts.uri.path(), root_path);
+    writer.latin1(parts.uri.query().unwrap_or_default().as_bytes());
+    writer.text(match parts.version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    });
+    peer(&mut writer, client);
+    headers(&mut writer, &parts.headers, body_length);
+    out
+}
+
+/// Writes the head of a request tuple with its stream id.
+pub(crate) fn head(writer: &mut Writer<'_>, stream: i32) {
+    writer.tuple(FIELDS);
+    writer.int(stream);
+}
+
+/// `PATH_INFO`: percent-decoded, as latin-1, without the root path where the client sent it.
+///
+/// A proxy in front may have taken the root path off already; then the path stays as it is.
+fn path(writer: &mut Writer<'_>, path: &str, root_path: &str) {
+    let inner = path
+        .strip_prefix(root_path)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or(path);
+    if inner.contains('%') {
+        writer.latin1(&percent_decode(inner.as_bytes()).collect::<Vec<u8>>());
+    } else {
+        writer.latin1(inner.as_bytes());
+    }
+}
+
+fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
+    use std::io::Write;
+
+    let mut text = [0; 48];
+    let mut write = |value: std::fmt::Arguments<'_>| {
+        let mut rest = text.as_mut_slice();
+        rest.write_fmt(value).expect("an address fits");
+        let length = 48 - rest.len();
+        writer.latin1(&text[..length]);
+    };
+    match client {
+        Some(client) => {
+            write(format_args!("{}", client.ip().to_canonical()));
+            write(format_args!("{}", client.port()));
+        }
+        None => {
+            write(format_args!(""));
+            write(format_args!(""));
+        }
+    }
+}
+
+fn headers(writer: &mut Writer<'_>, headers: &HeaderMap, body_length: Option<u64>) {
+    writer.dict();
+    if let Some(value) = headers.get(header::CONTENT_TYPE) {
+        writer.text("CONTENT_TYPE");
+        writer.latin1(value.as_bytes());
+    }
+    if let Some(length) = body_length {
+        writer.text("CONTENT_LENGTH");
+        writer.text(&length.to_string());
+    }
+    let mut values: Vec<u8> = Vec::new();
+    for name in headers.keys() {
+        if !is_passed_on(name) {
+            continue;
+        }
+        variable(writer, name);
+        let mut all = headers.get_all(name).iter();
+        let first = all.next().map_or(&b""[..], HeaderValue::as_bytes);
+        if all.size_hint().1 == Some(0) {
+            writer.latin1(first);
+            continue;
+        }
+        // Fields that are repeated are one list (RFC 9110 section 5.3), but cookies, which have
+        // their own separator (RFC 6265 section 5.4).
+        let separator: &[u8] = if name == header::COOKIE { b"; " } else { b"," };
+        values.clear();
+        values.extend_from_slice(first);
+        for value in all {
+            values.extend_from_slice(separator);
+            values.extend_from_slice(value.as_bytes());
+        }
+        writer.latin1(&values);
+    }
+    writer.end_dict();
+}
+
+/// Whether a header becomes an `HTTP_…` variable.
+fn is_passed_on(name: &HeaderName) -> bool {
+    // These two have variables of their own, and the body is no longer chunked.
+    let own = [
+        header::CONTENT_TYPE,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    // `HTTP_PROXY` is a setting to many HTTP client libraries (CVE-2016-5385, "httpoxy").
+    !own.contains(name) && name != "proxy"
+        // `X_Real_IP` would become the same variable as `X-Real-IP`, which a proxy in front
+        // sets: an underscore would let a client forge it.
+        && !name.as_str().contains('_')
+}
+
+/// `HTTP_` and the header's name in capitals, with `_` for `-`.
+fn variable(writer: &mut Writer<'_>, name: &HeaderName) {
+    let name = name.as_str().as_bytes();
+    let mut text = [0; 128];
+    if let Some(rest) = text.get_mut(..name.len() + 5) {
+        rest[..5].copy_from_slice(b"HTTP_");
+        for (to, from) in rest[5..].iter_mut().zip(name) {
+            *to = if *from == b'-' {
+                b'_'
+            } else {
+                from.to_ascii_uppercase()
+            };
+        }
+        writer.latin1(rest);
+    } else {
+        let mut text = b"HTTP_".to_vec();
+        text.extend(name.iter().map(|from| match from {
+            b'-' => b'_',
+            from => from.to_ascii_uppercase(),
+        }));
+        writer.latin1(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! A request from the first byte of its body to its answer.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::BodyExt;
+use hurricane_core::server::ConnectInfo;
+use tokio::io::AsyncWriteExt;
+use tower::Service;
+
+use crate::{
+    gateway::{Failure, Gateway},
+    job::JobBody,
+    request::environ,
+    response::{Body, plain},
+};
+
+/// A body up to this size (bytes) is kept in memory, a longer one in a temporary file.
+const INLINE: usize = 1 << 20;
+
+/// Seconds after which a client that was told to come back may do so.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// Why a request's body was not taken.
+#[derive(Debug, thiserror::Error)]
+enum BodyFailure {
+    #[error("the request's body is too long")]
+    TooLong,
+    #[error("the request's body broke off")]
+    BrokenOff,
+    #[error("failed to keep the request's body in a temporary file")]
+    Spool(#[source] io::Error),
+}
+
+impl Gateway {
+    /// Has a request answered by the application.
+    ///
+    /// The body is read here, before a slot is taken, so that a client that sends slowly costs
+    /// no Python thread. What goes wrong is answered too, with a line of text: 400 (the body
+    /// broke off), 413, 500 (the application failed, its traceback is in the log), 502 (its worker died), 503
+    /// with `Retry-After` (the queue is full), 504 (the request timeout has passed).
+    ///
+    /// The client's address is looked for among the request's extensions, as [`ConnectInfo`].
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Send> + Send,
+    {
+        let (parts, body) = request.into_parts();
+        if self.is_full() {
+            return refusal(Failure::QueueFull);
+        }
+        let (body, length) = match self.read(&parts, body).await {
+            Ok(read) => read,
+            Err(error) => return body_failed(&error),
+        };
+        let client = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0);
+        let environ = environ(&parts, client, &self.config().root_path, length);
+        let ticket = match self.enqueue(environ, body) {
+            Ok(ticket) => ticket,
+            Err(failure) => return refusal(failure),
+        };
+        ticket.answer().await.unwrap_or_else(refusal)
+    }
+
+    /// The gateway as a tower service, for a server of any kind.
+    pub fn service<B>(
+        &self,
+    ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
+    {
+        let gateway = self.clone();
+        tower::service_fn(move |request| {
+            let gateway = gateway.clone();
+            async move { Ok(gateway.handle(request).await) }
+        })
+    }
+
+    /// The whole body and, where the application is to be told, its length.
+    async fn read<B>(
+        &self,
+        parts: &request::Parts,
+        body: B,
+    ) -> Result<(JobBody, Option<u64>), BodyFailure>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let declared = body.size_hint().exact();
+        if body.is_end_stream() {
+            let told =
+                parts.headers.contains_key(header::CONTENT_LENGTH) || parts.method == Method::POST;
+            return Ok((JobBody::Inline(Vec::new()), told.then_some(0)));
+        }
+        let most = self.config().max_body_size;
+        if declared.is_some_and(|length| length > most) {
+            return Err(BodyFailure::TooLong);
+        }
+        let mut body = std::pin::pin!(body);
+        let mut data =
+            Vec::with_capacity(declared.map_or(0, |length| length.min(INLINE as u64) as usize));
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            // What ended it is the client's doing, and the connection's to tell.
+            let frame = frame.map_err(|_| BodyFailure::BrokenOff)?;
+            // Trailers have no place in WSGI.
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            length += piece.len() as u64;
+            if length > most {
+                return Err(BodyFailure::TooLong);
+            }
+            if data.len() + piece.len() > INLINE {
+                data.extend_from_slice(&piece);
+                return spool(data, body, length, most).await;
+            }
+            data.extend_from_slice(&piece);
+        }
+        Ok((JobBody::Inline(data), Some(length)))
+    }
+}
+
+/// Goes on reading a body into an unlinked temporary file.
+async fn spool<B>(
+    begun: Vec<u8>,
+    mut body: std::pin::Pin<&mut B>,
+    mut length: u64,
+    most: u64,
+) -> Result<(JobBody, Option<u64>), BodyFailure>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let file = tokio::task::spawn_blocking(tempfile::tempfile).await;
+    let file = file
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(BodyFailure::Spool)?;
+    let mut file = tokio::fs::File::from_std(file);
+    file.set_max_buf_size(INLINE);
+    file.write_all(&begun).await.map_err(BodyFailure::Spool)?;
+    drop(begun);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyFailure::BrokenOff)?;
+        let Ok(mut piece) = frame.into_data() else {
+            continue;
+        };
+        length += piece.remaining() as u64;
+        if length > most {
+            return Err(BodyFailure::TooLong);
+        }
+        file.write_all_buf(&mut piece)
+            .await
+            .map_err(BodyFailure::Spool)?;
+    }
+    file.flush().await.map_err(BodyFailure::Spool)?;
+    let mut file = file.into_std().await;
+    io::Seek::rewind(&mut file).map_err(BodyFailure::Spool)?;
+    Ok((JobBody::Spooled(Arc::new(file)), Some(length)))
+}
+
+fn body_failed(error: &BodyFailure) -> Response<Body> {
+    match error {
+        BodyFailure::TooLong => {
+            closing(plain(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large\n"))
+        }
+        BodyFailure::BrokenOff => closing(plain(StatusCode::BAD_REQUEST, "Bad Request\n")),
+        BodyFailure::Spool(source) => {
+            tracing::error!(%source, "{error}");
+            closing(plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal Server Error\n",
+            ))
+        }
+    }
+}
+
+/// The rest of the request's body is still on its way: the connection is of no more use.
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn refusal(failure: Failure) -> Response<Body> {
+    match failure {
+        Failure::QueueFull => {
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n");
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, RETRY_AFTER);
+            response
+        }
+        Failure::WorkerDied => plain(StatusCode::BAD_GATEWAY, "Bad Gateway\n"),
+        Failure::Application => plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n"),
+        Failure::TimedOut => plain(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout\n"),
+    }
+}

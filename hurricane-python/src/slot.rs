@@ -1,0 +1,533 @@
+//! One Python thread as the gateway sees it: its data channel and the requests it has.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use tokio::{
+    io::Interest,
+    net::UnixStream,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    frame::{self, Answer, Kind, marshal::DecodeError},
+    gateway::{Control, Failure, Gateway, Reply},
+    job::Job,
+    response::{self, Body, Piece},
+    worker::{Begun, Command},
+};
+
+/// Enough for a piece of a body, as the worker cuts them, and its frame.
+const BUFFER: usize = 288 * 1024;
+
+/// How many descriptors one read may bring: each comes in a frame of its own.
+const DESCRIPTORS: usize = 8;
+
+/// A slot's place at the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotId(pub(crate) usize);
+
+/// One Python thread.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    link: Link,
+    /// What it has, in the order in which it answers.
+    jobs: VecDeque<Job>,
+    /// When it was given something while it was free, or when it last answered.
+    since: Instant,
+    /// The body of a response is on its way.
+    streaming: bool,
+    /// A write is being finished by [`finish_writing`].
+    writing: bool,
+    /// Counted among the slots that are executing.
+    executing: bool,
+    /// Was asked to give back what it has not begun.
+    recalling: bool,
+    /// Gets no more requests.
+    retired: bool,
+}
+
+/// The gateway's end of a slot's channel, for the one who reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) socket: Arc<UnixStream>,
+    pub(crate) control: Control,
+    /// Which of its worker's slots it is.
+    pub(crate) index: usize,
+    /// Where the worker notes what it begins.
+    pub(crate) begun: Arc<Begun>,
+}
+
+/// What of a frame the socket had no room for.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    data: Vec<u8>,
+    file: Option<Arc<File>>,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            jobs: VecDeque::new(),
+            since: Instant::now(),
+            streaming: false,
+            writing: false,
+            executing: false,
+            recalling: false,
+            retired: false,
+        }
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Whether it has anything in hand.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.jobs.is_empty() || self.streaming || self.writing
+    }
+
+    /// Whether it has been given something since it was last found [free](Self::progressed).
+    pub(crate) fn is_executing(&self) -> bool {
+        self.executing
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.retired
+    }
+
+    pub(crate) fn set_streaming(&mut self, streaming: bool) {
+        self.streaming = streaming;
+    }
+
+    pub(crate) fn written(&mut self) {
+        self.writing = false;
+    }
+
+    pub(crate) fn retire(&mut self) {
+        self.retired = true;
+        self.recall();
+    }
+
+    /// How many requests it may be given though it is busy.
+    pub(crate) fn room_ahead(&self, limit: usize) -> Option<usize> {
+        let blocked = self.retired || self.writing || self.streaming || self.recalling;
+        // Half empty: topping up by one at a time would cost a write for each.
+        (!blocked && self.jobs.len() * 2 <= limit).then(|| limit - self.jobs.len())
+    }
+
+    /// Takes up to `room` requests off the queue and sends them. What could not be sent at once
+    /// is returned, and no more is given until that is [`written`](Self::written).
+    pub(crate) fn give(
+        &mut self,
+        queue: &mut VecDeque<Job>,
+        room: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<(Arc<UnixStream>, Unsent)> {
+        if !self.executing {
+            self.executing = true;
+            self.since = Instant::now();
+        }
+        let first = self.jobs.len();
+        let mut file = None;
+        while self.jobs.len() - first < room
+            && let Some(job) = queue.front()
+        {
+            // A descriptor goes with a frame of its own.
+            if job.file().is_some() && self.jobs.len() > first {
+                break;
+            }
+            file = job.file().cloned();
+            self.jobs.extend(queue.pop_front());
+            if file.is_some() {
+                break;
+            }
+        }
+        buffer.clear();
+        frame::encode(buffer, Kind::Requests, |writer| {
+            writer.list(self.jobs.len() - first);
+            for job in self.jobs.range(first..) {
+                job.write(writer);
+            }
+        });
+        // An error means that the worker is gone, which the reader of the channel will see.
+        let sent = send(&self.link.socket, buffer, file.as_deref()).unwrap_or_default();
+        if sent == buffer.len() {
+            return None;
+        }
+        self.writing = true;
+        let unsent = Unsent {
+            data: buffer[sent..].to_vec(),
+            file: file.filter(|_| sent == 0),
+        };
+        Some((Arc::clone(&self.link.socket), unsent))
+    }
+
+    /// Removes a request that is being answered.
+    pub(crate) fn finish(&mut self, stream: i32) -> Option<Job> {
+        let index = self.jobs.iter().position(|job| job.stream == stream)?;
+        self.jobs.remove(index)
+    }
+
+    /// Removes requests that were given back.
+    pub(crate) fn take_back(&mut self, streams: &[i32]) -> Vec<Job> {
+        self.recalling = false;
+        streams
+            .iter()
+            .filter_map(|stream| self.finish(*stream))
+            .collect()
+    }
+
+    /// Notes that something came from the worker; whether the slot has become free by it.
+    pub(crate) fn progressed(&mut self) -> bool {
+        self.since = Instant::now();
+        let free = self.executing && !self.is_busy();
+        if free {
+            self.executing = false;
+        }
+        free
+    }
+
+    /// Asks for what it has not begun when the request that it is at takes longer than `limit`.
+    /// Returns for how long that has been going on.
+    pub(crate) fn recall_after(&mut self, limit: Duration, now: Instant) -> Option<Duration> {
+        let waiting = self.jobs.len() > usize::from(!self.streaming);
+        let busy = now.saturating_duration_since(self.since);
+        if !waiting || self.recalling || busy < limit {
+            return None;
+        }
+        self.recall();
+        Some(busy)
+    }
+
+    fn recall(&mut self) {
+        // An error means that the worker is gone, which the reader of the channel will see.
+        self.recalling = self
+            .link
+            .control
+            .send(Command::Recall(self.link.index))
+            .is_ok();
+    }
+
+    /// Ends the requests whose deadline has passed toward their clients. They stay here until
+    /// the worker is done with them.
+    pub(crate) fn end_late(&mut self, now: Instant, late: &mut Vec<oneshot::Sender<Reply>>) {
+        for job in &mut self.jobs {
+            if job.is_late(now) {
+                late.extend(job.answer.take());
+                // An error means that the worker is gone already.
+                let _ = self.link.control.send(Command::Hung);
+            }
+        }
+    }
+
+    /// What is left when the channel has ended: jobs that had begun, and jobs that had not.
+    pub(crate) fn into_jobs(self, begun: Option<i32>) -> (Vec<Job>, Vec<Job>) {
+        let mut jobs: Vec<Job> = self.jobs.into();
+        let count = jobs
+            .iter()
+            .position(|job| Some(job.stream) == begun)
+            .map_or(0, |index| index + 1);
+        let kept = jobs.split_off(count);
+        (jobs, kept)
+    }
+}
+
+// === the channel ===
+
+/// Writes what can be written now; how many bytes that was.
+fn send(socket: &UnixStream, data: &[u8], file: Option<&File>) -> io::Result<usize> {
+    socket.try_io(Interest::WRITABLE, || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = file.map(|file| [file.as_fd()]);
+        if let Some(descriptors) = &descriptors {
+            ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        let slices = [IoSlice::new(data)];
+        Ok(sendmsg(
+            socket,
+            &slices,
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?)
+    })
+}
+
+/// Writes the rest of a frame for which the socket had no room.
+pub(crate) async fn finish_writing(
+    gateway: Gateway,
+    id: SlotId,
+    socket: Arc<UnixStream>,
+    mut unsent: Unsent,
+) {
+    let mut data = unsent.data.as_slice();
+    while !data.is_empty() {
+        if socket.writable().await.is_err() {
+            return;
+        }
+        match send(&socket, data, unsent.file.as_deref()) {
+            Ok(sent) => {
+                unsent.file = None;
+                data = &data[sent..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The worker is gone, which the reader of the channel sees too.
+            Err(_) => return,
+        }
+    }
+    gateway.written(id, &socket);
+}
+
+/// Reads a slot's answers until its worker is gone.
+///
+/// While the client of a streamed response is slow this waits for it, so that the application
+/// does too: that is the backpressure.
+pub(crate) async fn read_answers(gateway: Gateway, id: SlotId, slot: Link) {
+    let mut answers = Answers {
+        gateway: &gateway,
+        id,
+        slot: &slot,
+        replies: Vec::new(),
+        files: VecDeque::new(),
+        stream: None,
+    };
+    let mut buffer = Buffer::new();
+    loop {
+        let read = buffer.fill(&slot.socket, &mut answers.files).await;
+        if !matches!(read, Ok(1..)) {
+            break;
+        }
+        if let Err(error) = answers.take(&mut buffer).await {
+            tracing::error!(%error, "a worker's answer could not be read; the worker is ended");
+            // An error means that the worker is gone already.
+            let _ = slot.control.send(Command::Broken);
+            break;
+        }
+    }
+    drop(answers);
+    gateway.close(id, slot.begun.read(slot.index));
+}
+
+/// Handles what comes from one slot.
+struct Answers<'a> {
+    gateway: &'a Gateway,
+    id: SlotId,
+    slot: &'a Link,
+    /// Whole answers, to be delivered together.
+    replies: Vec<(i32, Reply)>,
+    /// Descriptors whose frames are still to come.
+    files: VecDeque<OwnedFd>,
+    /// The response whose body is on its way; no sender once its client has gone.
+    stream: Option<(i32, Option<mpsc::Sender<Piece>>)>,
+}
+
+impl Answers<'_> {
+    /// Handles all whole frames in the buffer.
+    async fn take(&mut self, buffer: &mut Buffer) -> Result<(), DecodeError> {
+        let mut used = 0;
+        while let Some((kind, mut reader, length)) = frame::decode(&buffer.filled()[used..])? {
+            if kind != Kind::Answers {
+                return Err(DecodeError::Kind(kind as u8));
+            }
+            reader.sequence()?;
+            let busy = Duration::from_micros(reader.unsigned()?);
+            for _ in 0..reader.sequence()? {
+                self.answer(Answer::read(&mut reader)?, busy).await?;
+            }
+            self.deliver(busy);
+            used += length;
+        }
+        buffer.consume(used);
+        Ok(())
+    }
+
+    async fn answer(&mut self, answer: Answer<'_>, busy: Duration) -> Result<(), DecodeError> {
+        match answer {
+            Answer::Head {
+                stream,
+                status,
+                headers,
+                body: Some(body),
+            } => {
+                let body = Body::whole(Bytes::copy_from_slice(body));
+                let reply = Self::head(status, &headers, body);
+                self.replies.push((stream, reply));
+            }
+            Answer::Head {
+                stream,
+                status,
+                headers,
+                body: None,
+            } => {
+                let (sender, body) = Body::stream();
+                let reply = Self::head(status, &headers, body);
+                self.replies.push((stream, reply));
+                self.stream = Some((stream, Some(sender)));
+                // Before the answer is delivered, lest the slot be taken for free in between.
+                self.gateway.streaming(self.id, true);
+                self.deliver(busy);
+            }
+            Answer::Piece { stream, data } => {
+                self.piece(stream, Piece::Data(Bytes::copy_from_slice(data)))
+                    .await;
+            }
+            Answer::File {
+                stream,
+                offset,
+                length,
+            } => {
+                let file = self.files.pop_front().ok_or(DecodeError::Truncated)?;
+                self.piece(
+                    stream,
+                    Piece::File {
+                        file: file.into(),
+                        offset,
+                        length,
+                    },
+                )
+                .await;
+                self.end();
+            }
+            Answer::End { stream } => {
+                self.piece(stream, Piece::End).await;
+                self.end();
+            }
+            Answer::Failed { stream } => self.failed(stream),
+            Answer::Invalid { stream, error } => {
+                tracing::error!(%error, "the application's response is not as PEP 3333 asks for");
+                self.failed(stream);
+            }
+        }
+        Ok(())
+    }
+
+    fn head(status: &[u8], headers: &[(&[u8], &[u8])], body: Body) -> Reply {
+        response::response(status, headers, body).map_err(|error| {
+            tracing::error!(%error, "the application's response cannot be sent");
+            Failure::Application
+        })
+    }
+
+    async fn piece(&mut self, stream: i32, piece: Piece) {
+        let Some((current, sender)) = &mut self.stream else {
+            return;
+        };
+        if *current != stream {
+            return;
+        }
+        if let Some(to) = sender
+            && to.send(piece).await.is_err()
+        {
+            *sender = None;
+            // An error means that the worker is gone already.
+            let _ = self
+                .slot
+                .control
+                .send(Command::Cancel(self.slot.index, stream));
+        }
+    }
+
+    fn end(&mut self) {
+        self.stream = None;
+        self.gateway.streaming(self.id, false);
+    }
+
+    fn failed(&mut self, stream: i32) {
+        match &self.stream {
+            // Dropping the sender ends the body early.
+            Some((current, _)) if *current == stream => self.end(),
+            _ => self.replies.push((stream, Err(Failure::Application))),
+        }
+    }
+
+    fn deliver(&mut self, busy: Duration) {
+        if !self.replies.is_empty() {
+            self.gateway.deliver(self.id, &mut self.replies, busy);
+        }
+    }
+}
+
+/// What was read from a channel and is not yet handled.
+struct Buffer {
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        Self {
+            data: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Waits for more; how many bytes came, 0 at the end.
+    async fn fill(
+        &mut self,
+        socket: &UnixStream,
+        files: &mut VecDeque<OwnedFd>,
+    ) -> io::Result<usize> {
+        let needed = frame::needed(self.filled());
+        if self.start + needed > self.data.len() {
+            self.data.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            if needed > self.data.len() {
+                self.data.resize(needed, 0);
+            }
+        }
+        let space = &mut self.data[self.end..];
+        let got = socket
+            .async_io(Interest::READABLE, || receive(socket, space, files))
+            .await?;
+        self.end += got;
+        Ok(got)
+    }
+}
+
+fn receive(
+    socket: &UnixStream,
+    space: &mut [u8],
+    files: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut room);
+    let slices = &mut [IoSliceMut::new(space)];
+    let received = recvmsg(socket, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            files.extend(descriptors);
+        }
+    }
+    Ok(received.bytes)
+}

@@ -1,0 +1,598 @@
+//! One Python process: how it is started, told what to load, asked and ended.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    net::SocketAddr,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{fs::FileExt, net::UnixStream as StdUnixStream},
+    },
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{MemfdFlags, ftruncate, memfd_create},
+    io::{FdFlags, fcntl_setfd},
+    net::Shutdown,
+    process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    process::{Child, Command as Process},
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use crate::{
+    frame::{
+        self, Kind, PROTOCOL,
+        marshal::{DecodeError, Writer},
+    },
+    gateway::{Control, Gateway},
+    slot::{Link, SlotId},
+    sources,
+};
+
+/// How long a worker that was told to end may take between one signal and the next.
+const INSIST: Duration = Duration::from_secs(2);
+
+/// How a worker is started.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// The Python interpreter.
+    pub python: PathBuf,
+    /// `module:attribute`; `None`: the Django project of the working directory or environment.
+    pub app: Option<String>,
+    /// How many threads run requests.
+    pub threads: usize,
+    /// Whether there are other workers beside it (`wsgi.multiprocess`).
+    pub multiprocess: bool,
+    /// How long it may take until it is ready.
+    pub start_timeout: Duration,
+}
+
+/// Why a worker did not become ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The interpreter could not be started.
+    #[error("failed to start {}", python.display())]
+    Spawn {
+        /// The interpreter.
+        python: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The application could not be loaded; its traceback has been shown.
+    #[error("{message}")]
+    Load {
+        /// What could not be found or loaded.
+        reason: LoadFailure,
+        /// A sentence for the person who starts the server.
+        message: String,
+    },
+    /// The process ended before it was ready.
+    #[error("the worker ended while it was starting ({0})")]
+    Exited(ExitStatus),
+    /// The process was not ready in time.
+    #[error("the worker was not ready after {} seconds", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// What the process said could not be understood.
+    #[error("the worker does not speak protocol {PROTOCOL}: {0}")]
+    Protocol(String),
+}
+
+/// What of the application could not be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadFailure {
+    /// The application or its settings: not found, or failing to import.
+    Application,
+    /// Django is not installed for the interpreter.
+    Django,
+}
+
+/// What a worker said of itself when it was ready.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct About {
+    /// The version of Python.
+    pub python: String,
+    /// The version of Django, when the application is a Django project.
+    pub django: Option<String>,
+}
+
+/// What the control channel is for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run checks and tell how they went.
+    Check {
+        what: &'static str,
+        answer: oneshot::Sender<CheckAnswer>,
+    },
+    /// The slot is to give back what it has not begun.
+    Recall(usize),
+    /// The client of this slot's stream has gone.
+    Cancel(usize, i32),
+    /// A request has been running for longer than it may.
+    Hung,
+    /// What came from the worker made no sense.
+    Broken,
+    /// Nothing more is to be said.
+    Close,
+}
+
+/// How checks went in the worker; see `checks.py`.
+#[derive(Debug)]
+pub(crate) struct CheckAnswer {
+    pub(crate) status: i32,
+    pub(crate) message: String,
+}
+
+/// Why a worker has to be replaced.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// The process has ended.
+    Ended(io::Result<ExitStatus>),
+    /// A request has been running for longer than it may.
+    Hung,
+    /// What came from it made no sense.
+    Broken,
+}
+
+/// What is wrong with a worker that is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    None,
+    Hung,
+    Broken,
+}
+
+/// The page that a worker shares to tell what each of its slots began last.
+#[derive(Debug)]
+pub(crate) struct Begun(File);
+
+/// A worker that is ready.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) about: About,
+    pub(crate) control: Control,
+    trouble: watch::Receiver<Trouble>,
+    child: Child,
+    links: Vec<Link>,
+    slots: Vec<SlotId>,
+}
+
+// === impl Begun ===
+
+impl Begun {
+    fn new(slots: usize) -> io::Result<Self> {
+        let page = memfd_create("hurricane-begun", MemfdFlags::CLOEXEC)?;
+        ftruncate(&page, (slots * size_of::<u32>()) as u64)?;
+        Ok(Self(page.into()))
+    }
+
+    /// The stream that the slot began last.
+    pub(crate) fn read(&self, slot: usize) -> Option<i32> {
+        let mut stream = [0; 4];
+        self.0.read_exact_at(&mut stream, slot as u64 * 4).ok()?;
+        Some(i32::from_ne_bytes(stream)).filter(|stream| *stream != 0)
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Starts a process and waits until it has loaded the application.
+    ///
+    /// `server` is the address that the application is served on, of which it is told.
+    pub(crate) async fn start(
+        config: &WorkerConfig,
+        gateway: &Gateway,
+        server: SocketAddr,
+    ) -> Result<Self, StartError> {
+        let spawn = |source| StartError::Spawn {
+            python: config.python.clone(),
+            source,
+        };
+        let begun = Begun::new(config.threads).map_err(spawn)?;
+        let (control, their_control) = pair().map_err(spawn)?;
+        let data: Vec<_> = (0..config.threads)
+            .map(|_| pair())
+            .collect::<Result<_, _>>()
+            .map_err(spawn)?;
+        let (data, their_data): (Vec<_>, Vec<_>) = data.into_iter().unzip();
+        let mut child = process(config, &their_control, &their_data, &begun)
+            .and_then(|mut process| process.spawn())
+            .map_err(spawn)?;
+
+        let mut hello = sources::frame();
+        frame::encode(&mut hello, Kind::Config, |writer| {
+            write_config(
+                writer,
+                config,
+                &gateway.config().root_path,
+                server,
+                &their_data,
+                &begun,
+            );
+        });
+        // From here on only the process has its ends, so that ours see it end.
+        drop((their_control, their_data));
+        let (mut reader, mut writer) = control.into_split();
+        let handshake = async {
+            // An error means that the process has ended, of which reading tells too.
+            let _ = writer.write_all(&hello).await;
+            read_hello(&mut reader).await
+        };
+        let about = match timeout(config.start_timeout, handshake).await {
+            Ok(Ok(about)) => about?,
+            Ok(Err(_)) => return Err(StartError::Exited(child.wait().await.map_err(spawn)?)),
+            Err(_) => return Err(StartError::TimedOut(config.start_timeout)),
+        };
+
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (alarm, trouble) = watch::channel(Trouble::None);
+        let begun = Arc::new(begun);
+        let links: Vec<Link> = data
+            .into_iter()
+            .enumerate()
+            .map(|(index, socket)| Link {
+                socket: Arc::new(socket),
+                control: commands.clone(),
+                index,
+                begun: Arc::clone(&begun),
+            })
+            .collect();
+        let slots: Vec<SlotId> = links
+            .iter()
+            .map(|link| gateway.open(link.clone()))
+            .collect();
+        let checks = Arc::new(Checks::default());
+        tokio::spawn(write_control(writer, receiver, Arc::clone(&checks), alarm));
+        tokio::spawn(read_control(reader, gateway.clone(), slots.clone(), checks));
+        Ok(Self {
+            about,
+            control: commands,
+            trouble,
+            child,
+            links,
+            slots,
+        })
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until there is a reason to replace it.
+    pub(crate) async fn unfit(&mut self) -> Unfit {
+        let Self { child, trouble, .. } = self;
+        let unfit = tokio::select! {
+            status = child.wait() => Unfit::Ended(status),
+            Ok(trouble) = trouble.wait_for(|trouble| *trouble != Trouble::None) => match *trouble {
+                Trouble::Hung => Unfit::Hung,
+                Trouble::None | Trouble::Broken => Unfit::Broken,
+            },
+        };
+        if matches!(unfit, Unfit::Ended(_)) {
+            self.shut(Shutdown::Read);
+        }
+        unfit
+    }
+
+    /// Gives it no more requests, lets it finish those that it has begun, and ends it: politely
+    /// when that is done within `grace`, else so that it shows where its threads are.
+    pub(crate) async fn retire(mut self, gateway: &Gateway, grace: Duration) {
+        for slot in &self.slots {
+            gateway.retire(*slot);
+        }
+        let finished = async {
+            while !self.slots.iter().all(|slot| gateway.is_done(*slot)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(grace, finished).await.is_ok() {
+            self.stop(INSIST).await;
+        } else {
+            self.insist(Signal::ABORT).await;
+        }
+    }
+
+    /// Ends the process: closes its channels, upon which it ends by itself within `grace`.
+    pub(crate) async fn stop(mut self, grace: Duration) {
+        // The control thread of the worker sees the end of its channel and returns.
+        self.shut(Shutdown::Both);
+        let _ = self.control.send(Command::Close);
+        if timeout(grace, self.child.wait()).await.is_err() {
+            tracing::warn!(pid = self.pid(), "a worker did not end within {grace:?}");
+            self.insist(Signal::TERM).await;
+        }
+    }
+
+    /// Sends a signal, and SIGKILL when that does not end the process.
+    async fn insist(&mut self, signal: Signal) {
+        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            // The process has not been waited for, so the id is still its own.
+            let _ = kill_process(pid, signal);
+        }
+        if timeout(INSIST, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+        self.shut(Shutdown::Read);
+    }
+
+    fn shut(&self, how: Shutdown) {
+        for link in &self.links {
+            // What the process sent before is still read. An error means that it is shut.
+            let _ = rustix::net::shutdown(&*link.socket, how);
+        }
+    }
+}
+
+/// A channel: our end, and that which the worker inherits.
+fn pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
+}
+
+#[expect(
+    unsafe_code,
+    reason = "code between fork and exec has to be marked as safe to run there"
+)]
+fn process(
+    config: &WorkerConfig,
+    control: &OwnedFd,
+    data: &[OwnedFd],
+    begun: &Begun,
+) -> io::Result<Process> {
+    let mut process = Process::new(&config.python);
+    process
+        .arg("-c")
+        .arg(sources::BOOTSTRAP)
+        .arg(control.as_raw_fd().to_string())
+        // What the application prints is to be seen when it prints it.
+        .env("PYTHONUNBUFFERED", "1")
+        .stdin(Stdio::null())
+        // A signal from the terminal is for the server, which ends its workers itself.
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut inherited = Vec::new();
+    for descriptor in data.iter().chain([control]) {
+        inherited.push(descriptor.try_clone()?);
+    }
+    let numbers: Vec<_> = data
+        .iter()
+        .chain([control])
+        .map(AsRawFd::as_raw_fd)
+        .chain([begun.0.as_raw_fd()])
+        .collect();
+    let parent = getpid();
+    // SAFETY: the closure calls nothing but system calls, which are async-signal-safe, through
+    // rustix, which does not allocate. The descriptors are open: the caller holds them until the
+    // process is spawned.
+    unsafe {
+        process.pre_exec(move || {
+            for &number in &numbers {
+                fcntl_setfd(
+                    std::os::fd::BorrowedFd::borrow_raw(number),
+                    FdFlags::empty(),
+                )?;
+            }
+            // The kernel ends the worker should the server be killed.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            if getppid() != Some(parent) {
+                return Err(io::Error::from(rustix::io::Errno::SRCH));
+            }
+            Ok(())
+        });
+    }
+    Ok(process)
+}
+
+fn write_config(
+    writer: &mut Writer<'_>,
+    config: &WorkerConfig,
+    root_path: &str,
+    server: SocketAddr,
+    data: &[OwnedFd],
+    begun: &Begun,
+) {
+    writer.dict();
+    writer.text("app");
+    match &config.app {
+        Some(app) => writer.text(app),
+        None => writer.none(),
+    }
+    writer.text("root_path");
+    writer.text(root_path);
+    writer.text("server_name");
+    writer.text(&server.ip().to_string());
+    writer.text("server_port");
+    writer.text(&server.port().to_string());
+    writer.text("server_software");
+    writer.text(concat!("hurricane/", env!("CARGO_PKG_VERSION")));
+    writer.text("multiprocess");
+    writer.bool(config.multiprocess);
+    writer.text("data");
+    writer.list(data.len());
+    for descriptor in data {
+        writer.int(descriptor.as_raw_fd());
+    }
+    writer.text("begun");
+    writer.int(begun.0.as_raw_fd());
+    writer.end_dict();
+}
+
+// === the control channel ===
+
+/// Checks that the worker has been asked to run, by number.
+type Checks = Mutex<HashMap<i32, oneshot::Sender<CheckAnswer>>>;
+
+/// Reads one frame, whole.
+async fn read_frame(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let mut data = vec![0; frame::HEAD];
+    reader.read_exact(&mut data).await?;
+    let length = frame::needed(&data);
+    data.resize(length, 0);
+    reader.read_exact(&mut data[frame::HEAD..]).await?;
+    Ok(data)
+}
+
+/// Reads what the worker says when it has, or has not, loaded the application.
+async fn read_hello(reader: &mut OwnedReadHalf) -> io::Result<Result<About, StartError>> {
+    let data = read_frame(reader).await?;
+    Ok(match parse_hello(&data) {
+        Ok(hello) => hello,
+        Err(error) => Err(StartError::Protocol(error.to_string())),
+    })
+}
+
+fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
+    let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
+    match kind {
+        Kind::Ready => {
+            let protocol = reader.fields(3)?.int32()?;
+            if protocol != PROTOCOL {
+                return Ok(Err(StartError::Protocol(format!(
+                    "it speaks protocol {protocol}"
+                ))));
+            }
+            let python = reader.string()?;
+            let django = if reader.none() {
+                None
+            } else {
+                Some(reader.string()?)
+            };
+            Ok(Ok(About { python, django }))
+        }
+        Kind::Failed => {
+            let reason = match reader.fields(2)?.text()? {
+                b"django" => LoadFailure::Django,
+                _ => LoadFailure::Application,
+            };
+            Ok(Err(StartError::Load {
+                reason,
+                message: reader.string()?,
+            }))
+        }
+        kind => Err(DecodeError::Kind(kind as u8)),
+    }
+}
+
+async fn write_control(
+    mut writer: OwnedWriteHalf,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    checks: Arc<Checks>,
+    alarm: watch::Sender<Trouble>,
+) {
+    let mut number = 0_i32;
+    let mut out = Vec::new();
+    while let Some(command) = commands.recv().await {
+        out.clear();
+        match command {
+            Command::Check { what, answer } => {
+                number = number.wrapping_add(1);
+                lock(&checks).insert(number, answer);
+                frame::encode(&mut out, Kind::Check, |writer| {
+                    writer.tuple(2);
+                    writer.int(number);
+                    writer.text(what);
+                });
+            }
+            Command::Recall(slot) => frame::encode(&mut out, Kind::Recall, |writer| {
+                writer.int(slot_number(slot));
+            }),
+            Command::Cancel(slot, stream) => frame::encode(&mut out, Kind::Cancel, |writer| {
+                writer.tuple(2);
+                writer.int(slot_number(slot));
+                writer.int(stream);
+            }),
+            Command::Hung => {
+                alarm.send_if_modified(|trouble| {
+                    let news = *trouble == Trouble::None;
+                    if news {
+                        *trouble = Trouble::Hung;
+                    }
+                    news
+                });
+            }
+            Command::Broken => {
+                alarm.send_replace(Trouble::Broken);
+            }
+            Command::Close => break,
+        }
+        if writer.write_all(&out).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn read_control(
+    mut reader: OwnedReadHalf,
+    gateway: Gateway,
+    slots: Vec<SlotId>,
+    checks: Arc<Checks>,
+) {
+    while let Ok(data) = read_frame(&mut reader).await {
+        if let Err(error) = obey(&data, &gateway, &slots, &checks) {
+            tracing::error!(%error, "a worker's message could not be read");
+            break;
+        }
+    }
+    // Whoever waits for a check of this worker asks another one.
+    lock(&checks).clear();
+}
+
+fn obey(
+    data: &[u8],
+    gateway: &Gateway,
+    slots: &[SlotId],
+    checks: &Checks,
+) -> Result<(), DecodeError> {
+    let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
+    match kind {
+        Kind::Checked => {
+            let number = reader.fields(3)?.int32()?;
+            let answer = CheckAnswer {
+                status: reader.int32()?,
+                message: reader.string()?,
+            };
+            if let Some(asker) = lock(checks).remove(&number) {
+                // Whoever asked may have stopped waiting.
+                let _ = asker.send(answer);
+            }
+        }
+        Kind::Recalled => {
+            let slot = reader.fields(2)?.int32()?;
+            let count = reader.sequence()?;
+            let streams = (0..count)
+                .map(|_| reader.int32())
+                .collect::<Result<Vec<_>, _>>()?;
+            if let Some(id) = usize::try_from(slot).ok().and_then(|slot| slots.get(slot)) {
+                gateway.recalled(*id, &streams);
+            }
+        }
+        kind => return Err(DecodeError::Kind(kind as u8)),
+    }
+    Ok(())
+}
+
+fn slot_number(slot: usize) -> i32 {
+    i32::try_from(slot).expect("a worker has few slots")
+}
+
+fn lock(checks: &Checks) -> std::sync::MutexGuard<'_, HashMap<i32, oneshot::Sender<CheckAnswer>>> {
+    checks.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,46 @@
+"""Starts a worker: given to ``python -c`` by the server, with the control channel's descriptor as argument.
+
+The first frame on that channel holds the sources of the package ``hurricane``, so that the server runs
+the Python code that it was built with, whatever is installed, and needs no file to be written for it.
+"""
+import marshal
+import socket
+import sys
+from importlib.machinery import ModuleSpec
+
+
+class Sources:
+    """Imports the modules of the package from memory."""
+
+    def __init__(self, sources):
+        self.sources = sources
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.sources:
+            return None
+        return ModuleSpec(name, self, origin="<hurricane>/" + name, is_package=self.sources[name][0])
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        name = module.__spec__.name
+        exec(compile(self.get_source(name), module.__spec__.origin, "exec"), module.__dict__)
+
+    def get_source(self, name):
+        """For tracebacks: linecache asks the loader."""
+        return self.sources[name][1]
+
+
+def first_frame(control):
+    head = control.recv(5, socket.MSG_WAITALL)
+    return marshal.loads(control.recv(int.from_bytes(head[:4], "little"), socket.MSG_WAITALL))
+
+
+control = socket.socket(fileno=int(sys.argv[1]))
+sys.meta_path.insert(0, Sources(first_frame(control)))
+sys.argv[:] = ["hurricane"]
+
+from hurricane.worker import main  # noqa: E402
+
+sys.exit(main.run(control))

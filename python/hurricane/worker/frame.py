@@ -1,0 +1,112 @@
+"""The frames between the server and a worker, the counterpart of ``hurricane-python/src/frame.rs``.
+
+A frame is the length of its payload (4 bytes, little endian), its kind (1 byte) and the payload: one value in
+CPython's ``marshal`` format, because both ends have a decoder in C or Rust for it and neither end needs a library.
+Python writes version 2 of the format, which has no references between objects and so is simple to read.
+
+===========  ====  ==================  =======================================================================
+kind         byte  sent by, on         payload
+===========  ====  ==================  =======================================================================
+SOURCES         1  server, control     ``{module name: (is package, source text)}``; always the first frame
+CONFIG          2  server, control     ``{name: value}``, see ``main.Config``
+READY           3  worker, control     ``(protocol, Python's version, Django's version or None)``
+FAILED          4  worker, control     ``(reason, message)``; the traceback has gone to standard error
+CHECK           5  server, control     ``(id, what)``: run the checks with the tag, or ``database``
+CHECKED         6  worker, control     ``(id, status, message)``
+RECALL          7  server, control     ``slot``: give back what it has not begun, send what it holds
+RECALLED        8  worker, control     ``(slot, [stream id])``
+CANCEL          9  server, control     ``(slot, stream id)``: its client has gone, no more of its body is wanted
+REQUESTS       16  server, data        ``[request]``, see ``wsgi.Slot.handle``
+ANSWERS        17  worker, data        ``(microseconds, [answer])``: how long it was busy since the last such frame,
+                                       and answers, each one of:
+
+                                       - ``(id, status, headers, body)``: a whole answer
+                                       - ``(id, status, headers, None)``: the head; its body follows
+                                       - ``(id, chunk)``: a part of the body
+                                       - ``(id,)``: the end of the body
+                                       - ``(id, offset, length)``: the rest of the body is in the file whose
+                                         descriptor comes with the frame
+                                       - ``(id, None)``: the application failed
+===========  ====  ==================  =======================================================================
+
+A request whose body was spooled to a file has a number in place of the body, and the descriptor comes
+with the frame; descriptors arrive in the order of the requests.
+"""
+import array
+import marshal
+import socket
+import struct
+from collections import deque
+
+PROTOCOL = 1
+
+SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL = range(1, 10)
+REQUESTS, ANSWERS = 16, 17
+
+HEADER = struct.Struct("<IB")
+BUFFER = 64 * 1024
+DESCRIPTORS = 64
+DESCRIPTOR_SPACE = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
+
+
+def encode(kind, value):
+    """One frame as bytes. ``ValueError`` when the value holds something that marshal does not know."""
+    payload = marshal.dumps(value, 2)
+    return HEADER.pack(len(payload), kind) + payload
+
+
+class Channel:
+    """Reads frames, and the descriptors that come with them, from a stream socket."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.descriptors = deque()
+        self._buffer = bytearray(BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+
+    def receive(self, flags=0):
+        """The next frame as ``(kind, value)``; ``None`` at the end of the stream.
+
+        With ``MSG_DONTWAIT``: ``BlockingIOError`` when no whole frame is there; what has come of it is kept.
+        """
+        while True:
+            have = self._end - self._start
+            if have >= 5:
+                length, kind = HEADER.unpack_from(self._buffer, self._start)
+                if have >= 5 + length:
+                    begin = self._start + 5
+                    value = marshal.loads(self._view[begin:begin + length])
+                    self._start = begin + length
+                    if self._start == self._end:
+                        self._start = self._end = 0
+                    return kind, value
+                self._make_room(5 + length)
+            elif self._start:
+                self._make_room(5)
+            got, ancillary, _, _ = self.sock.recvmsg_into((self._view[self._end:],), DESCRIPTOR_SPACE, flags)
+            if ancillary:
+                self._take_descriptors(ancillary)
+            if not got:
+                return None
+            self._end += got
+
+    def send(self, kind, value):
+        """Sends one frame."""
+        self.sock.sendall(encode(kind, value))
+
+    def _make_room(self, size):
+        """Moves what has come of a frame to the front of a buffer that can hold the frame."""
+        rest = bytes(self._view[self._start:self._end])
+        if size > len(self._buffer) or (size <= BUFFER < len(self._buffer)):
+            self._buffer = bytearray(max(size, BUFFER))
+            self._view = memoryview(self._buffer)
+        self._view[:len(rest)] = rest
+        self._start, self._end = 0, len(rest)
+
+    def _take_descriptors(self, ancillary):
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                numbers = array.array("i")
+                numbers.frombytes(data[:len(data) - len(data) % numbers.itemsize])
+                self.descriptors.extend(numbers)

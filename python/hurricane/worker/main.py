@@ -1,0 +1,108 @@
+"""The worker's main thread: start-up, then the control channel, until the server closes it."""
+import faulthandler
+import gc
+import mmap
+import os
+import platform
+import queue
+import signal
+import socket
+import sys
+import threading
+
+from . import application, checks, frame
+from .wsgi import Slot
+
+
+class Config:
+    """What the server tells a worker before anything else."""
+
+    def __init__(self, values):
+        self.app = values["app"]
+        self.root_path = values["root_path"]
+        self.server_name = values["server_name"]
+        self.server_port = values["server_port"]
+        self.server_software = values["server_software"]
+        self.multiprocess = values["multiprocess"]
+        self.data = values["data"]
+        self.begun = values["begun"]
+        self.multithread = len(self.data) > 1
+
+
+class Worker:
+    """The control channel and the slots behind it."""
+
+    def __init__(self, control):
+        self.control = frame.Channel(control)
+        self.sending = threading.Lock()
+        self.slots = []
+        self.checks = queue.SimpleQueue()
+
+    def run(self):
+        _, values = self.control.receive()
+        config = Config(values)
+        try:
+            app = application.load(config.app)
+        except application.LoadError as error:
+            self.send(frame.FAILED, (error.reason, str(error)))
+            return 1
+        begun = memoryview(mmap.mmap(config.begun, 0)).cast("I")
+        for index, descriptor in enumerate(config.data):
+            os.set_inheritable(descriptor, False)
+            self.slots.append(Slot(index, socket.socket(fileno=descriptor), app, config, begun))
+        threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
+        # What the application has built so far lives as long as the process: keep the collector from visiting it.
+        gc.collect()
+        gc.freeze()
+        for slot in self.slots:
+            slot.start()
+        self.send(frame.READY, self.about())
+        self.obey()
+        for slot in self.slots:
+            slot.join()
+        return 0
+
+    def about(self):
+        """The protocol's version, Python's, and Django's where the application is a Django project."""
+        django = sys.modules["django"].get_version() if checks.has_django() else None
+        return frame.PROTOCOL, platform.python_version(), django
+
+    def obey(self):
+        """Does what the server asks for, until it closes the channel."""
+        while True:
+            try:
+                message = self.control.receive()
+            except ConnectionResetError:
+                return
+            if message is None:
+                return
+            kind, value = message
+            if kind == frame.CHECK:
+                self.checks.put(value)
+            elif kind == frame.RECALL:
+                self.send(frame.RECALLED, (value, self.slots[value].recall()))
+            elif kind == frame.CANCEL:
+                slot, stream = value
+                self.slots[slot].cancelled = stream
+
+    def run_checks(self):
+        while True:
+            number, what = self.checks.get()
+            status, message = checks.run(what)
+            self.send(frame.CHECKED, (number, status, message))
+
+    def send(self, kind, value):
+        try:
+            with self.sending:
+                self.control.send(kind, value)
+        except (BrokenPipeError, ConnectionResetError):
+            pass    # the server is gone; `obey` sees the end of the channel
+
+
+def run(control):
+    """Runs the worker on its control channel; the exit status of the process."""
+    # On SIGABRT, which the server sends to a worker that hangs, every thread shows where it is.
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_inheritable(control.fileno(), False)
+    return Worker(control).run()

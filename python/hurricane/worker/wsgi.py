@@ -1,0 +1,366 @@
+"""Runs a WSGI application (PEP 3333): one ``Slot`` is one thread with a data channel of its own."""
+import os
+import socket
+import stat
+import sys
+import threading
+import traceback
+from collections import deque
+from io import BytesIO
+from time import perf_counter
+
+from .frame import ANSWERS, Channel, encode
+
+# An answer that is ready waits at most so long (seconds) for those of the requests behind it, to share a write.
+HOLD = 0.001
+# At most so much (bytes) is held back; a larger body goes out in pieces of this size, each as the client takes it.
+HELD_BYTES = 64 * 1024
+PIECE = 256 * 1024
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file that the server sends by itself where it can, else read in blocks."""
+
+    def __init__(self, filelike, blksize=64 * 1024):
+        self.filelike = filelike
+        self.blksize = blksize
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        data = self.filelike.read(self.blksize)
+        if data:
+            return data
+        raise StopIteration
+
+
+class ClientGone(BaseException):
+    """Ends a response that is being streamed to a client that has gone away. Not an error of the application."""
+
+
+class Slot(threading.Thread):
+    """Runs requests one after the other, and answers them in the order they were begun."""
+
+    def __init__(self, index, sock, application, config, begun):
+        super().__init__(name=f"hurricane-wsgi-{index}", daemon=True)
+        self.index = index
+        self.begun = begun                # memory shared with the server: the stream each slot began last
+        self.channel = Channel(sock)
+        self.sock = sock
+        self.application = application
+        self.config = config
+        self.pending = deque()            # requests that have come and are not begun
+        self.reading = threading.Lock()   # held by whoever reads the channel: this thread, or a recall
+        self.sending = threading.Lock()   # likewise for writing
+        self.held = deque()               # answers that are not sent yet
+        self.held_bytes = 0
+        self.held_since = 0.0
+        self.busy_since = 0.0             # when it began to work after the last flush
+        self.stream = 0
+        self.cancelled = 0                # the stream whose client has gone away
+        self.status = self.headers = None
+        self.started = False              # the head has been handed to the server
+
+    # --- the loop
+
+    def run(self):
+        pending = self.pending
+        while True:
+            try:
+                request = pending.popleft()
+            except IndexError:
+                self.flush()
+                if not self.fill():
+                    return
+                continue
+            self.handle(*request)
+            if self.held and (perf_counter() - self.held_since > HOLD or self.held_bytes > HELD_BYTES):
+                self.flush()
+
+    def fill(self):
+        """Waits for requests; false when the server has closed the channel."""
+        with self.reading:
+            try:
+                frame = self.channel.receive()
+            except ConnectionResetError:
+                return False
+            if frame is None:
+                return False
+            self.pending.extend(frame[1])
+        self.busy_since = perf_counter()
+        return True
+
+    def recall(self):
+        """Gives back the stream ids of the requests that are not begun, and sends the answers that are held.
+
+        Called on the control thread while this one is busy with a request that takes long.
+        """
+        returned = []
+        if self.reading.acquire(blocking=False):
+            try:
+                self.take_back(returned)
+                try:
+                    while True:
+                        frame = self.channel.receive(socket.MSG_DONTWAIT)
+                        if frame is None:
+                            break
+                        self.pending.extend(frame[1])
+                        self.take_back(returned)
+                except (BlockingIOError, ConnectionResetError):
+                    pass
+            finally:
+                self.reading.release()
+        self.flush()
+        return sorted(returned)
+
+    def take_back(self, returned):
+        try:
+            while True:
+                request = self.pending.popleft()
+                if type(request[-1]) is int:
+                    os.close(self.channel.descriptors.popleft())
+                returned.append(request[0])
+        except IndexError:
+            pass
+
+    def flush(self):
+        """Sends the answers that are held."""
+        if not self.held:
+            return
+        with self.sending:
+            answers = []
+            try:
+                while True:
+                    answers.append(self.held.popleft())
+            except IndexError:
+                pass
+            self.held_bytes = 0
+            if answers:
+                self.send(answers)
+
+    def send(self, answers, descriptor=None):
+        now = perf_counter()
+        busy = int((now - self.busy_since) * 1e6)
+        self.busy_since = now
+        try:
+            data = encode(ANSWERS, (busy, answers))
+        except ValueError:
+            data = encode(ANSWERS, (busy, [plain(answer) for answer in answers]))
+        try:
+            if descriptor is None:
+                self.sock.sendall(data)
+            else:
+                sent = socket.send_fds(self.sock, [data], [descriptor])
+                self.sock.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            # The server is gone or has given this worker up; the channel's end will be seen when it is read.
+            self.held.clear()
+
+    # --- one request
+
+    def handle(self, stream, method, path, query, protocol, address, port, headers, body):
+        # Should this process be killed, the server still reads here what had begun and must not run again.
+        self.begun[self.index] = stream
+        config = self.config
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": config.root_path,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": config.server_name,
+            "SERVER_PORT": config.server_port,
+            "SERVER_PROTOCOL": protocol,
+            "SERVER_SOFTWARE": config.server_software,
+            "REMOTE_ADDR": address,
+            "REMOTE_PORT": port,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": BytesIO(body) if type(body) is not int else self.spooled(),
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": config.multithread,
+            "wsgi.multiprocess": config.multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+        environ.update(headers)
+        self.stream = stream
+        self.status = None
+        self.started = False
+        result = None
+        try:
+            result = self.application(environ, self.start_response)
+            self.answer(method, result)
+        except ClientGone:
+            self.send_now((stream, None))
+        except BaseException:
+            self.failed(method, path)
+        finally:
+            try:
+                if hasattr(result, "close"):
+                    result.close()
+            except BaseException:
+                # The answer is complete (or has failed) by now: the log is all that is left to tell.
+                report(method, path)
+            if type(body) is int:
+                environ["wsgi.input"].close()
+
+    def spooled(self):
+        return os.fdopen(self.channel.descriptors.popleft(), "rb")
+
+    def start_response(self, status, headers, exc_info=None):
+        if exc_info:
+            try:
+                if self.started:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self.status is not None:
+            raise AssertionError("start_response was called a second time without exc_info")
+        self.status = status
+        self.headers = headers
+        return self.write
+
+    def write(self, data):
+        """The callable that ``start_response`` returns: what it is given has left when it returns."""
+        self.piece(data)
+
+    def answer(self, method, result):
+        kind = type(result)
+        if kind is FileWrapper and method != "HEAD" and not self.started and self.send_file(result):
+            return
+        if kind is list or kind is tuple or getattr(result, "streaming", None) is False:
+            # All of the body is there: a list, or a Django response that does not stream.
+            body = b"".join(result)
+            if self.started:
+                self.piece(body)
+                self.end()
+            else:
+                self.whole(body)
+            return
+        if method == "HEAD":
+            self.head_only(result)
+            return
+        remaining = None
+        for data in result:
+            if not data:
+                continue
+            if not self.started:
+                remaining = self.content_length()
+                if remaining is not None and len(data) >= remaining:
+                    # Nothing may follow: need not ask the iterable whether something does.
+                    self.whole(data)
+                    return
+            self.piece(data)
+        if self.started:
+            self.end()
+        else:
+            self.whole(b"")
+
+    def head_only(self, result):
+        """To HEAD no body is sent: ask the iterable only as far as it takes to know the head."""
+        if self.status is None:
+            for _ in result:
+                if self.status is not None:
+                    break
+        if self.started:
+            self.end()
+        else:
+            self.whole(b"")
+
+    def whole(self, body):
+        """A whole answer: held, to share a write with others."""
+        if self.status is None:
+            raise AssertionError("the application returned without calling start_response")
+        self.started = True
+        if len(body) > PIECE:
+            view = memoryview(body)
+            self.send_now((self.stream, self.status, self.headers, None))
+            for begin in range(0, len(body), PIECE):
+                self.send_now((self.stream, view[begin:begin + PIECE]))
+            self.send_now((self.stream,))
+            return
+        if not self.held:
+            self.held_since = perf_counter()
+        self.held_bytes += len(body)
+        self.held.append((self.stream, self.status, self.headers, body))
+
+    def piece(self, data):
+        """A part of a body that is being made: sent at once, as PEP 3333 asks for."""
+        if not self.started:
+            if self.status is None:
+                raise AssertionError("the body began before start_response was called")
+            self.started = True
+            self.held.append((self.stream, self.status, self.headers, None))
+        if self.cancelled == self.stream:
+            raise ClientGone
+        view = memoryview(data)
+        for begin in range(0, len(view), PIECE):
+            self.send_now((self.stream, view[begin:begin + PIECE]))
+
+    def end(self):
+        self.send_now((self.stream,))
+
+    def send_now(self, answer):
+        self.held.append(answer)
+        self.flush()
+
+    def send_file(self, wrapper):
+        """Hands the descriptor of a regular file to the server; false when it is not one."""
+        try:
+            descriptor = wrapper.filelike.fileno()
+            about = os.fstat(descriptor)
+            offset = wrapper.filelike.tell()
+        except (AttributeError, OSError, ValueError):
+            return False
+        if self.status is None or not stat.S_ISREG(about.st_mode):
+            return False
+        length = max(0, about.st_size - offset)
+        declared = self.content_length()
+        if declared is not None:
+            length = min(length, declared)
+        self.started = True
+        self.flush()
+        with self.sending:
+            self.send([(self.stream, self.status, self.headers, None)])
+            self.send([(self.stream, offset, length)], descriptor)
+        return True
+
+    def content_length(self):
+        for name, value in self.headers:
+            if len(name) == 14 and name.lower() == "content-length":
+                try:
+                    return int(value)
+                except ValueError:
+                    return None
+        return None
+
+    def failed(self, method, path):
+        report(method, path)
+        self.send_now((self.stream, None))
+
+
+def report(method, path):
+    """Shows the application's traceback, whole."""
+    print(f"hurricane: the application failed on {method} {path}\n{traceback.format_exc()}",
+          end="", file=sys.stderr, flush=True)
+
+
+def plain(answer):
+    """An answer without subclasses of ``str``, which marshal refuses; what is no text at all becomes a failure."""
+    if len(answer) != 4:
+        return answer
+    stream, status, headers, body = answer
+    try:
+        answer = (stream, "".join((status,)), [("".join((name,)), "".join((value,))) for name, value in headers], body)
+        encode(ANSWERS, answer)
+        return answer
+    except (TypeError, ValueError) as error:
+        print(f"hurricane: the application's status or headers are not text: {status!r} {headers!r} ({error})",
+              file=sys.stderr, flush=True)
+        return (stream, None)
+
+
