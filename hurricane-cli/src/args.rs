@@ -1,0 +1,271 @@
+//! The command line, as clap sees it.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{exit, value};
+
+/// Serves Python applications on Kubernetes: HTTP, probes and metrics in Rust, the application in Python
+#[derive(Debug, Parser)]
+#[command(name = "hurricane", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a WSGI application, such as a Django project, over HTTP
+    #[command(after_help = exit::CODES)]
+    Serve(Box<ServeArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) probe: ProbeArgs,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    pub(crate) stop: StopArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// What is served, and by which Python.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Application")]
+pub(crate) struct AppArgs {
+    /// The WSGI application, as module:attribute
+    ///
+    /// Without it a Django project is looked for: by DJANGO_SETTINGS_MODULE, else by the
+    /// manage.py of the working directory.
+    #[arg(long, env = "HURRICANE_APP", value_name = "MODULE:ATTRIBUTE", value_parser = value::app)]
+    pub(crate) app: Option<String>,
+
+    /// The Python interpreter
+    ///
+    /// Without it that of the active virtual environment, else python3, else python.
+    #[arg(long, env = "HURRICANE_PYTHON", value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+
+    /// The path under which the application is mounted (SCRIPT_NAME)
+    #[arg(long, env = "HURRICANE_ROOT_PATH", value_name = "PATH", default_value = "", hide_default_value = true, value_parser = value::root_path)]
+    pub(crate) root_path: String,
+}
+
+/// The application's port.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "HTTP")]
+pub(crate) struct HttpArgs {
+    /// The port of the application; 0 lets the system choose
+    #[arg(
+        long,
+        env = "HURRICANE_PORT",
+        value_name = "PORT",
+        default_value_t = 8000
+    )]
+    pub(crate) port: u16,
+
+    /// The address to listen on; :: is all of IPv6 and IPv4
+    #[arg(
+        long,
+        env = "HURRICANE_HOST",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0"
+    )]
+    pub(crate) host: IpAddr,
+
+    /// The longest request body, in bytes or with a unit (K, M, G); longer ones are answered 413
+    #[arg(long, env = "HURRICANE_MAX_BODY_SIZE", value_name = "SIZE", default_value = "100M", value_parser = value::size)]
+    pub(crate) max_body_size: u64,
+}
+
+/// The probes and the metrics.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Probes and metrics")]
+pub(crate) struct ProbeArgs {
+    /// The port of the probes and metrics [default: the application's port + 1]
+    ///
+    /// The application's own port puts them before the application, on one port.
+    #[arg(long, env = "HURRICANE_PROBE_PORT", value_name = "PORT")]
+    pub(crate) probe_port: Option<u16>,
+
+    /// The address that the probes listen on [default: that of --host]
+    #[arg(long, env = "HURRICANE_PROBE_HOST", value_name = "ADDRESS")]
+    pub(crate) probe_host: Option<IpAddr>,
+
+    /// The path of the startup probe
+    #[arg(
+        long,
+        env = "HURRICANE_STARTUP_PROBE",
+        value_name = "PATH",
+        default_value = "/startup"
+    )]
+    pub(crate) startup_probe: String,
+
+    /// The path of the readiness probe
+    #[arg(
+        long,
+        env = "HURRICANE_READINESS_PROBE",
+        value_name = "PATH",
+        default_value = "/ready"
+    )]
+    pub(crate) readiness_probe: String,
+
+    /// The path of the liveness probe
+    #[arg(
+        long,
+        env = "HURRICANE_LIVENESS_PROBE",
+        value_name = "PATH",
+        default_value = "/alive"
+    )]
+    pub(crate) liveness_probe: String,
+
+    /// The path of the metrics
+    #[arg(
+        long,
+        env = "HURRICANE_METRICS",
+        value_name = "PATH",
+        default_value = "/metrics"
+    )]
+    pub(crate) metrics: String,
+
+    /// Answer no probes and no metrics
+    #[arg(long, env = "HURRICANE_NO_PROBE", value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) no_probe: bool,
+
+    /// Collect and answer no metrics
+    #[arg(long, env = "HURRICANE_NO_METRICS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) no_metrics: bool,
+
+    /// Not ready while so many requests wait for a worker
+    #[arg(
+        long,
+        env = "HURRICANE_REQ_QUEUE_LEN",
+        value_name = "COUNT",
+        default_value_t = 10
+    )]
+    pub(crate) req_queue_len: usize,
+
+    /// How long a probe waits for the checks; stay below the probe's timeoutSeconds
+    #[arg(long, env = "HURRICANE_PROBE_TIMEOUT", value_name = "TIME", default_value = "800ms", value_parser = value::duration)]
+    pub(crate) probe_timeout: Duration,
+
+    /// How old a check's last result may be that counts when there is no newer one in time
+    #[arg(long, env = "HURRICANE_CHECK_MAX_AGE", value_name = "TIME", default_value = "30s", value_parser = value::duration)]
+    pub(crate) check_max_age: Duration,
+}
+
+/// The workers and the queue before them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workers")]
+pub(crate) struct WorkArgs {
+    /// How many Python processes
+    #[arg(long, env = "HURRICANE_WORKERS", value_name = "COUNT", default_value = "1", value_parser = value::count)]
+    pub(crate) workers: usize,
+
+    /// How many threads in each of them, each with one request at a time
+    #[arg(long, env = "HURRICANE_THREADS", value_name = "COUNT", default_value = "4", value_parser = value::count)]
+    pub(crate) threads: usize,
+
+    /// How many requests may wait for a worker; further ones are answered 503
+    #[arg(long, env = "HURRICANE_QUEUE_SIZE", value_name = "COUNT", default_value = "2048", value_parser = value::count)]
+    pub(crate) queue_size: usize,
+
+    /// How long a request may take until its response begins; 0 is as long as it takes
+    ///
+    /// Then it is answered 504, and the worker that has it is replaced.
+    #[arg(long, env = "HURRICANE_REQUEST_TIMEOUT", value_name = "TIME", default_value = "0", value_parser = value::duration)]
+    pub(crate) request_timeout: Duration,
+
+    /// How long a worker may take to load the application
+    #[arg(long, env = "HURRICANE_START_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = value::duration)]
+    pub(crate) start_timeout: Duration,
+}
+
+/// The end.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Termination")]
+pub(crate) struct StopArgs {
+    /// How long to go on serving after SIGTERM, not ready, until load balancers have noticed
+    #[arg(long, env = "HURRICANE_SHUTDOWN_DELAY", value_name = "TIME", default_value = "0", value_parser = value::duration)]
+    pub(crate) shutdown_delay: Duration,
+
+    /// How long requests in hand may take to finish after that
+    #[arg(long, env = "HURRICANE_GRACEFUL_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = value::duration)]
+    pub(crate) graceful_timeout: Duration,
+}
+
+/// The log, which goes to standard error.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArgs {
+    /// What is logged: this and what is more severe
+    #[arg(
+        long,
+        env = "HURRICANE_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    pub(crate) log_level: LogLevel,
+
+    /// One line of text or one JSON object for each event
+    #[arg(
+        long,
+        env = "HURRICANE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// Do not log each request
+    #[arg(long, env = "HURRICANE_NO_ACCESS_LOG", value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) no_access_log: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_variable() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        for option in serve
+            .get_arguments()
+            .filter(|option| option.get_id() != "help")
+        {
+            let name = option.get_id().as_str().to_uppercase();
+            let variable = option.get_env().and_then(|variable| variable.to_str());
+            assert_eq!(variable, Some(format!("HURRICANE_{name}").as_str()));
+        }
+    }
+}

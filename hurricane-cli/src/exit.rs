@@ -1,0 +1,116 @@
+//! How the process ends: one sentence, and a code that tells a script what was wrong.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Error;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use hurricane_core::{BindError, server::ServeError};
+use hurricane_python::{LoadFailure, StartError};
+
+/// The codes, for `--help`.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0  stopped by a signal, all requests finished
+  1  failed in another way
+  2  an option or a variable is wrong
+  3  the application could not be loaded
+  4  a port could not be taken
+  5  Python could not be started
+  6  Django is not installed for that Python
+  7  stopped with requests unfinished: the graceful timeout passed, or a second signal came";
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const APPLICATION: u8 = 3;
+const PORT: u8 = 4;
+const PYTHON: u8 = 5;
+const DJANGO: u8 = 6;
+const UNFINISHED: u8 = 7;
+
+/// Two options that do not go together, or a value that only shows to be wrong among others.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Tells what was wrong with the command line; also answers `--help` and `--version`.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // An error means that nobody reads it.
+        let _ = error.print();
+        return if error.use_stderr() {
+            USAGE.into()
+        } else {
+            ExitCode::SUCCESS
+        };
+    }
+    say(&sentence(error));
+    USAGE.into()
+}
+
+/// Tells why the server did not start or did not end well.
+pub(crate) fn failure(error: &Error) -> ExitCode {
+    say(&format!("{error:#}"));
+    code(error).into()
+}
+
+fn code(error: &Error) -> u8 {
+    for cause in error.chain() {
+        if cause.is::<Usage>() {
+            return USAGE;
+        }
+        if cause.is::<BindError>() {
+            return PORT;
+        }
+        match cause.downcast_ref() {
+            Some(StartError::Spawn { .. }) => return PYTHON,
+            Some(StartError::Load {
+                reason: LoadFailure::Django,
+                ..
+            }) => return DJANGO,
+            Some(StartError::Load { .. }) => return APPLICATION,
+            _ => {}
+        }
+        match cause.downcast_ref() {
+            Some(ServeError::Drain(_) | ServeError::Cut) => return UNFINISHED,
+            Some(ServeError::Bind(_)) => return PORT,
+            _ => {}
+        }
+    }
+    FAILED
+}
+
+/// One sentence where clap has a paragraph: which option, what was given, what would be right.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let mut sentence = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    if error.kind() == ErrorKind::InvalidValue
+        && let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
+    {
+        sentence.push_str(&format!(" (one of {})", values.join(", ")));
+    }
+    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && let Some(variable) = variable_of(option, value)
+    {
+        sentence.push_str(&format!(" (from the variable {variable})"));
+    }
+    sentence
+}
+
+/// The variable that the value of an option came from, if it did.
+fn variable_of(option: &str, value: &str) -> Option<String> {
+    let name = option.split([' ', '=']).next()?.strip_prefix("--")?;
+    let variable = format!("HURRICANE_{}", name.replace('-', "_").to_uppercase());
+    let on_the_command_line = std::env::args().any(|arg| {
+        arg.strip_prefix("--")
+            .is_some_and(|arg| arg == name || arg.starts_with(&format!("{name}=")))
+    });
+    (!on_the_command_line && std::env::var(&variable).is_ok_and(|set| set == value))
+        .then_some(variable)
+}
+
+fn say(sentence: &str) {
+    // An error means that nobody reads it; the code still tells.
+    let _ = writeln!(std::io::stderr(), "hurricane: {sentence}");
+}

@@ -1,0 +1,284 @@
+//! `hurricane serve`: read from top to bottom, this is the program.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use http::{Request, Response};
+use hurricane_core::{
+    Check, CheckResult, Hurricane, Probe, ProbeConfig, Probes, Traffic, WithProbes,
+    bytes::Bytes,
+    check_fn,
+    probe::Endpoint,
+    server::{BoundServer, BuildError, Builder, ServeError},
+};
+use hurricane_python::{
+    BodyError, Gateway, GatewayConfig, Pool, PoolConfig, StartError, WorkerConfig,
+};
+use hyper::body::Incoming;
+use tower::{Layer, Service};
+use tracing::info;
+
+use crate::{
+    access::AccessLog,
+    args::{ProbeArgs, ServeArgs},
+    exit::Usage,
+};
+
+/// Serves until the process is told to stop.
+pub(crate) fn run(args: &ServeArgs) -> Result<()> {
+    // One thread for all of HTTP: it does for far more requests a second than the Python behind
+    // it, and costs no switching between threads. The probes have a thread of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .context("failed to start the runtime")?
+        .block_on(serve(args))
+}
+
+async fn serve(args: &ServeArgs) -> Result<()> {
+    let started = Instant::now();
+    info!(
+        "hurricane {} (pid {})",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
+    let place = ProbePlace::of(args)?;
+
+    // From the application outward: its workers, the queue before them, the counting.
+    let traffic = Arc::new(Traffic::new());
+    let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
+    let pool = Pool::new(pool_config(args)?, gateway.clone());
+    let mut builder = Hurricane::builder()
+        .traffic(Arc::clone(&traffic))
+        .probes(probe_config(&args.probe, place))
+        .check(
+            queue_check(args.probe.req_queue_len, traffic),
+            [Probe::Readiness],
+        )
+        .shutdown_delay(args.stop.shutdown_delay)
+        .graceful_timeout(args.stop.graceful_timeout);
+    for (check, probes) in pool.checks() {
+        builder = builder.check(check, probes);
+    }
+    if !matches!(place, ProbePlace::Own(_)) {
+        builder = builder.no_probes();
+    }
+    let hurricane = build(builder)?;
+
+    // What happens between the ports being taken and the application's being opened.
+    let address = Arc::new(OnceLock::new());
+    let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
+    let hurricane = hurricane.on_startup({
+        let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
+        async move || {
+            let address = *address
+                .get()
+                .expect("the address is set before the server starts");
+            pool.start(address).await?;
+            probes.rehearse().await;
+            info!("Starting HTTP Server on port {}", address.port());
+            info!(
+                "Startup time is {:.3} seconds",
+                started.elapsed().as_secs_f64()
+            );
+            Ok::<_, StartError>(())
+        }
+    });
+    let hurricane = hurricane.on_shutdown(async move || pool.stop().await);
+
+    let bound = hurricane.bind(SocketAddr::new(args.http.host, args.http.port))?;
+    address
+        .set(bound.local_addr())
+        .expect("the address is set once");
+    tell(args, place, &bound);
+
+    // The way of a request, from the inside out.
+    let app = layer.layer(gateway.service());
+    if args.log.no_access_log {
+        open(bound, app, place, probes).await?;
+    } else {
+        open(bound, AccessLog::new(app), place, probes).await?;
+    }
+    info!("Stopped");
+    Ok(())
+}
+
+/// Opens the application's port, with the probes before the application where they share it.
+async fn open<S, B>(
+    bound: BoundServer,
+    app: S,
+    place: ProbePlace,
+    probes: Arc<Probes>,
+) -> Result<(), ServeError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
+    S: Clone + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+{
+    match place {
+        ProbePlace::Shared => bound.serve(WithProbes::new(probes, app)).await,
+        ProbePlace::Own(_) | ProbePlace::None => bound.serve(app).await,
+    }
+}
+
+/// Where the probes are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProbePlace {
+    /// On a port of their own.
+    Own(SocketAddr),
+    /// On the application's port, before the application.
+    Shared,
+    None,
+}
+
+impl ProbePlace {
+    fn of(args: &ServeArgs) -> Result<Self> {
+        let ServeArgs { http, probe, .. } = args;
+        if probe.no_probe {
+            return Ok(Self::None);
+        }
+        let host = probe.probe_host.unwrap_or(http.host);
+        let port = match (probe.probe_port, http.port) {
+            // Two ports that the system chooses are never the same.
+            (None | Some(0), 0) => 0,
+            (Some(port), app) if port == app => return Ok(Self::Shared),
+            (Some(port), _) => port,
+            (None, app) => app.checked_add(1).ok_or_else(|| {
+                Usage(format!("--port {app} leaves no next port for the probes: give --probe-port or --no-probe"))
+            })?,
+        };
+        Ok(Self::Own(SocketAddr::new(host, port)))
+    }
+}
+
+fn probe_config(args: &ProbeArgs, place: ProbePlace) -> ProbeConfig {
+    let mut config = ProbeConfig {
+        startup: args.startup_probe.clone(),
+        readiness: args.readiness_probe.clone(),
+        liveness: args.liveness_probe.clone(),
+        metrics: (!args.no_metrics && !args.no_probe).then(|| args.metrics.clone()),
+        ..ProbeConfig::default()
+    };
+    if let ProbePlace::Own(addr) = place {
+        config.addr = addr;
+    }
+    config.policy.timeout = args.probe_timeout;
+    config.policy.max_age = args.check_max_age;
+    config
+}
+
+fn gateway_config(args: &ServeArgs) -> GatewayConfig {
+    GatewayConfig {
+        queue_size: args.work.queue_size,
+        max_body_size: args.http.max_body_size,
+        request_timeout: Some(args.work.request_timeout).filter(|timeout| !timeout.is_zero()),
+        root_path: args.app.root_path.clone(),
+    }
+}
+
+fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
+    let worker = WorkerConfig {
+        python: match &args.app.python {
+            Some(python) => python.clone(),
+            None => python()?,
+        },
+        app: args.app.app.clone(),
+        threads: args.work.threads,
+        multiprocess: args.work.workers > 1,
+        start_timeout: args.work.start_timeout,
+    };
+    Ok(PoolConfig {
+        workers: args.work.workers,
+        worker,
+        graceful_timeout: args.stop.graceful_timeout,
+    })
+}
+
+/// The interpreter of the active virtual environment, else the first on the path.
+fn python() -> Result<PathBuf, StartError> {
+    if let Some(environment) = std::env::var_os("VIRTUAL_ENV") {
+        return Ok(PathBuf::from(environment).join("bin/python"));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut candidates = std::env::split_paths(&path)
+        .flat_map(|folder| ["python3", "python"].map(|name| folder.join(name)));
+    candidates
+        .find(|python| python.is_file())
+        .ok_or_else(|| StartError::Spawn {
+            python: "python3".into(),
+            source: std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "there is none on the PATH; give --python",
+            ),
+        })
+}
+
+/// Not ready while too many requests wait.
+fn queue_check(limit: usize, traffic: Arc<Traffic>) -> impl Check {
+    check_fn("request queue", move || {
+        let queued = traffic.queued();
+        let result = if queued >= limit {
+            CheckResult::saturated(format!(
+                "{queued} requests wait for a worker, the limit is {limit}"
+            ))
+        } else {
+            CheckResult::pass_with(format!("{queued} requests wait for a worker"))
+        };
+        std::future::ready(result)
+    })
+}
+
+/// A configuration that cannot be built is the user's: the same path for two probes.
+fn build(builder: Builder) -> Result<Hurricane> {
+    builder.build().map_err(|error| match error {
+        BuildError::Paths(error) => Usage(error.to_string()).into(),
+        error => error.into(),
+    })
+}
+
+/// Says where everything is, before the application is loaded.
+fn tell(args: &ServeArgs, place: ProbePlace, bound: &BoundServer) {
+    let app = bound.local_addr().port();
+    let paths = bound.hurricane().probes().paths();
+    let path = |endpoint| paths.path(endpoint).unwrap_or_default();
+    let routes = format!(
+        "liveness-probe: {}, readiness-probe: {}, startup-probe: {}",
+        path(Endpoint::Probe(Probe::Liveness)),
+        path(Endpoint::Probe(Probe::Readiness)),
+        path(Endpoint::Probe(Probe::Startup)),
+    );
+    let port = match place {
+        ProbePlace::None => {
+            info!("No probe application running");
+            info!("Running without Prometheus exporter, because --no-probe flag was set");
+            return;
+        }
+        ProbePlace::Shared => {
+            info!(
+                "Starting probe application with routes {routes} running integrated on port {app}"
+            );
+            app
+        }
+        ProbePlace::Own(_) => {
+            let port = bound.probe_addr().map_or(app, |addr| addr.port());
+            info!("Starting probe application running on port {port} with route {routes}");
+            port
+        }
+    };
+    match paths.path(Endpoint::Metrics) {
+        Some(metrics) => {
+            info!("Starting Prometheus metrics exporter on port {port} with route {metrics}")
+        }
+        None if args.probe.no_metrics => {
+            info!("Running without Prometheus exporter, because --no-metrics flag was set")
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,112 @@
+//! The values of options, as people write them.
+
+use std::time::Duration;
+
+/// A time: a number of seconds, or a number with a unit (`500ms`, `30s`, `2m`).
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || {
+        "a time is a number of seconds, or a number with a unit, such as 500ms, 30s or 2m"
+            .to_owned()
+    };
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong()),
+        Err(_) => humantime::parse_duration(text).map_err(|_| wrong()),
+    }
+}
+
+/// A size: a number of bytes, or a number with a unit of 1024 (`512K`, `100M`, `2G`).
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let unit = text.trim_end_matches(['b', 'B', 'i']);
+    let (number, shift) = match unit
+        .chars()
+        .next_back()
+        .map(|unit| unit.to_ascii_uppercase())
+    {
+        Some('K') => (&unit[..unit.len() - 1], 10),
+        Some('M') => (&unit[..unit.len() - 1], 20),
+        Some('G') => (&unit[..unit.len() - 1], 30),
+        _ => (unit, 0),
+    };
+    let number: Option<u64> = number.trim_end().parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| {
+            "a size is a number of bytes, or a number with a unit, such as 512K, 100M or 2G"
+                .to_owned()
+        })
+}
+
+/// A number that is at least one.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "this has to be a whole number from 1 on".to_owned())
+}
+
+/// `module:attribute`.
+pub(crate) fn app(text: &str) -> Result<String, String> {
+    let (module, attribute) = text.split_once(':').unwrap_or((text, "application"));
+    let is_name = |name: &str| {
+        let mut parts = name.split('.');
+        parts.all(|part| !part.is_empty() && part.chars().all(|c| c == '_' || c.is_alphanumeric()))
+    };
+    if is_name(module) && is_name(attribute) {
+        Ok(text.to_owned())
+    } else {
+        Err("an application is named module:attribute, such as mysite.wsgi:application".to_owned())
+    }
+}
+
+/// The path under which the application is mounted: with a leading and without a trailing slash.
+pub(crate) fn root_path(text: &str) -> Result<String, String> {
+    let path = text.trim_end_matches('/');
+    if path.is_empty() || (path.starts_with('/') && !path.contains(['?', '#', '%'])) {
+        Ok(path.to_owned())
+    } else {
+        Err("a root path begins with a slash and has neither ?, # nor %, such as /shop".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "-1", "soon", "NaN", "1e300"] {
+            assert!(duration(wrong).is_err(), "{wrong:?} is no time");
+        }
+    }
+
+    #[test]
+    fn reads_sizes() {
+        assert_eq!(size("100"), Ok(100));
+        assert_eq!(size("512K"), Ok(512 << 10));
+        assert_eq!(size("100M"), Ok(100 << 20));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        for wrong in ["", "M", "-1", "1T", "99999999999G"] {
+            assert!(size(wrong).is_err(), "{wrong:?} is no size");
+        }
+    }
+
+    #[test]
+    fn reads_names_of_applications() {
+        assert!(app("mysite.wsgi:application").is_ok());
+        assert!(app("mysite.wsgi").is_ok());
+        for wrong in ["", ":", "mysite.wsgi:", "mysite/wsgi.py", "my site:app"] {
+            assert!(app(wrong).is_err(), "{wrong:?} names no application");
+        }
+    }
+
+    #[test]
+    fn reads_root_paths() {
+        assert_eq!(root_path("/shop/"), Ok("/shop".to_owned()));
+        assert_eq!(root_path("/"), Ok(String::new()));
+        assert!(root_path("shop").is_err());
+    }
+}
