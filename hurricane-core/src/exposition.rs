@@ -1,13 +1,17 @@
 //! The text that Prometheus reads.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::{names, traffic::Traffic};
+use tokio::runtime::Handle;
+
+use crate::{metric::Metric, names, traffic::Traffic};
+
+mod collect;
 
 /// Bounds for durations in seconds, as the semantic conventions of `OpenTelemetry` have them for HTTP servers.
 const SECONDS: [f64; 14] = [
@@ -88,6 +92,14 @@ impl Exposition {
         });
     }
 
+    /// Asks the metrics on the runtime behind `handle`, all at once, and records what they say.
+    ///
+    /// Those that say nothing within `timeout` keep the value they had.
+    pub async fn ask(&self, metrics: &[Arc<dyn Metric>], handle: &Handle, timeout: Duration) {
+        let samples = collect::collect(metrics, handle, timeout).await;
+        self.local(|| collect::record(&samples));
+    }
+
     /// All metrics as text, in the format `text/plain; version=0.0.4`.
     #[must_use]
     pub fn render(&self) -> String {
@@ -150,8 +162,6 @@ fn describe() {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

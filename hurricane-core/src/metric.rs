@@ -4,8 +4,6 @@ use std::future::Future;
 
 use async_trait::async_trait;
 
-pub(crate) mod collect;
-
 /// A number that is looked up when somebody asks for it.
 ///
 /// Everything an application counts as it goes is better recorded through the [`metrics`] facade, where it shows up

@@ -142,6 +142,12 @@ impl CheckRunner {
         &self.policy
     }
 
+    /// The runtime the checks run on.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Asks all checks of a probe, and answers within the policy's deadline whatever they do.
     pub async fn ask(&self, probe: Probe) -> ProbeReport {
         let now = Instant::now();

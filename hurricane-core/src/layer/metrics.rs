@@ -237,11 +237,12 @@ impl Drop for InFlight {
         let series = self.series.get(self.method, self.status);
         series.requests.increment(1);
         series.seconds.record(duration);
-        if self.status.has_head() {
-            series.body_bytes.record(self.body_bytes as f64);
-            traffic.end(duration);
-        } else {
-            traffic.abandon();
+        match &series.body_bytes {
+            Some(body_bytes) => {
+                body_bytes.record(self.body_bytes as f64);
+                traffic.end(duration);
+            }
+            None => traffic.abandon(),
         }
     }
 }
@@ -258,5 +259,5 @@ fn matched_path(_: &http::Extensions) -> Option<&str> {
     None
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server", feature = "prometheus"))]
 mod tests;

@@ -31,7 +31,8 @@ pub(super) struct StatusIndex(usize);
 pub(super) struct Series {
     pub(super) requests: Counter,
     pub(super) seconds: Histogram,
-    pub(super) body_bytes: Histogram,
+    /// None where there is no answer that could have a body.
+    pub(super) body_bytes: Option<Histogram>,
 }
 
 /// The series of one route, each made when it is first needed.
@@ -98,19 +99,24 @@ impl RouteSeries {
     }
 
     pub(super) fn get(&self, method: MethodIndex, status: StatusIndex) -> &Series {
-        self.cells[method.0][status.0]
-            .get_or_init(|| Series::new(METHODS[method.0], STATUSES[status.0], &self.route))
+        self.cells[method.0][status.0].get_or_init(|| Series::new(method, status, &self.route))
     }
 }
 
 // === impl Series ===
 
 impl Series {
-    fn new(method: &'static str, status: &'static str, route: &Arc<str>) -> Self {
+    fn new(method: MethodIndex, status: StatusIndex, route: &Arc<str>) -> Self {
         let labels = || {
             [
-                ("method", ::metrics::SharedString::const_str(method)),
-                ("status", ::metrics::SharedString::const_str(status)),
+                (
+                    "method",
+                    ::metrics::SharedString::const_str(METHODS[method.0]),
+                ),
+                (
+                    "status",
+                    ::metrics::SharedString::const_str(STATUSES[status.0]),
+                ),
                 (
                     "route",
                     ::metrics::SharedString::from_shared(Arc::clone(route)),
@@ -120,7 +126,9 @@ impl Series {
         Self {
             requests: counter!(names::REQUESTS, &labels()),
             seconds: histogram!(names::REQUEST_DURATION, &labels()),
-            body_bytes: histogram!(names::RESPONSE_BODY_SIZE, &labels()),
+            body_bytes: status
+                .has_head()
+                .then(|| histogram!(names::RESPONSE_BODY_SIZE, &labels())),
         }
     }
 }

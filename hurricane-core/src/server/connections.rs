@@ -131,12 +131,12 @@ impl Default for ServeConfig {
 
 impl<S> Connections<S> {
     fn new(app: S, config: ServeConfig) -> Self {
+        // Not with hyper's `pipeline_flush`: it holds back an answer for as long as bytes of the client are unread, and
+        // loses the answer to a request that cannot be parsed.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.header_timeout)
-            .max_header_size(config.max_header_bytes)
-            // Answers to pipelined requests leave together.
-            .pipeline_flush(true);
+            .max_header_size(config.max_header_bytes);
         Self {
             app,
             config,

@@ -1,1 +1,497 @@
-//! Tests.
+use std::{convert::Infallible, io, net::Ipv4Addr, sync::Mutex};
+
+use axum::{Router, extract::ConnectInfo, routing::get};
+use http::StatusCode;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::*;
+use crate::{
+    DrainTimedOut, Event, EventKind, EventStatus, Phase, Webhook, WebhookError, async_trait,
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A server of its own port, and the word that ends it.
+struct Served {
+    addr: SocketAddr,
+    drain: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), DrainTimedOut>>,
+}
+
+impl Served {
+    async fn start(app: Router, config: ServeConfig) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (drain, drained) = oneshot::channel();
+        let until = async {
+            let _ = drained.await;
+        };
+        let task = tokio::spawn(serve(listener, app, config, until));
+        Self { addr, drain, task }
+    }
+
+    async fn connect(&self) -> Client {
+        Client::connect(self.addr).await
+    }
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    async fn connect(addr: SocketAddr) -> Self {
+        Self(TcpStream::connect(addr).await.unwrap())
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn get(&mut self, path: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: app\r\n\r\n"))
+            .await;
+        self.answer().await
+    }
+
+    /// One answer, up to the end of a body that has a length.
+    async fn answer(&mut self) -> String {
+        let mut answer = String::new();
+        loop {
+            if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |length| length.parse().unwrap());
+                if body.len() >= length {
+                    return answer;
+                }
+            }
+            let mut buffer = [0; 1024];
+            let count = self.0.read(&mut buffer).await.unwrap();
+            assert_ne!(count, 0, "the connection ended within: {answer:?}");
+            answer.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+    }
+
+    /// Everything up to the end of the connection.
+    async fn rest(mut self) -> String {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).await.unwrap();
+        rest
+    }
+}
+
+/// A page that says when it was reached and waits until it may answer.
+fn gated() -> (Router, Arc<Notify>, Arc<Notify>) {
+    let (reached, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reach, wait) = (Arc::clone(&reached), Arc::clone(&open));
+    let app = Router::new().route("/", get(|| async { "hello" })).route(
+        "/gate",
+        get(move || async move {
+            reach.notify_one();
+            wait.notified().await;
+            "through"
+        }),
+    );
+    (app, reached, open)
+}
+
+#[tokio::test]
+async fn connections_are_kept_until_the_end_begins() {
+    let (app, ..) = gated();
+    let config = ServeConfig {
+        linger: LONG,
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let (mut first, mut second) = (served.connect().await, served.connect().await);
+    for turn in 0..3 {
+        let client = if turn == 1 { &mut second } else { &mut first };
+        let answer = client.get("/").await;
+        assert!(
+            answer.ends_with("hello") && !answer.contains("connection: close"),
+            "{answer}"
+        );
+    }
+
+    served.drain.send(()).unwrap();
+    // The idle connections still take a request, and say that it is the last one.
+    for mut client in [first, second] {
+        let answer = client.get("/").await;
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert_eq!(client.rest().await, "");
+    }
+    served.task.await.unwrap().unwrap();
+    assert!(TcpStream::connect(served.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let (app, ..) = gated();
+    let config = ServeConfig {
+        linger: Duration::from_millis(1),
+        grace: LONG,
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let mut used = served.connect().await;
+    used.get("/").await;
+    let unused = served.connect().await;
+    let before = Instant::now();
+    served.drain.send(()).unwrap();
+    served.task.await.unwrap().unwrap();
+    assert!(before.elapsed() < LONG / 2);
+    assert_eq!(
+        (used.rest().await, unused.rest().await),
+        (String::new(), String::new())
+    );
+}
+
+#[tokio::test]
+async fn requests_in_flight_finish() {
+    let (app, reached, open) = gated();
+    let config = ServeConfig {
+        linger: Duration::ZERO,
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let mut client = served.connect().await;
+    client.send("GET /gate HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    reached.notified().await;
+    served.drain.send(()).unwrap();
+    while TcpStream::connect(served.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!served.task.is_finished());
+    open.notify_one();
+    let answer = client.rest().await;
+    assert!(
+        answer.contains("connection: close") && answer.ends_with("through"),
+        "{answer}"
+    );
+    served.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_in_the_kernels_queue_are_served() {
+    let (app, ..) = gated();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    // The end has begun before anything could be accepted.
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(addr).await;
+        client.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+        clients.push(client);
+    }
+    serve(listener, app, ServeConfig::default(), async {})
+        .await
+        .unwrap();
+    for client in clients {
+        let answer = client.rest().await;
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_cut_and_counted() {
+    let (app, reached, _) = gated();
+    let grace = Duration::from_millis(50);
+    let config = ServeConfig {
+        grace,
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let mut client = served.connect().await;
+    client.send("GET /gate HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    reached.notified().await;
+    served.drain.send(()).unwrap();
+    let error = served.task.await.unwrap().unwrap_err();
+    assert_eq!(error, DrainTimedOut { count: 1, grace });
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn pipelined_and_half_sent_requests_do_not_hold_back_answers() {
+    let (app, ..) = gated();
+    let served = Served::start(app, ServeConfig::default()).await;
+    let mut client = served.connect().await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: app\r\n\r\nGET / HT")
+        .await;
+    assert!(client.answer().await.ends_with("hello"));
+    client
+        .send("TP/1.1\r\nhost: app\r\n\r\nnonsense\r\n\r\n")
+        .await;
+    let rest = client.rest().await;
+    assert!(rest.contains("hello"), "{rest}");
+    assert!(rest.contains("HTTP/1.1 400 Bad Request"), "{rest}");
+}
+
+#[tokio::test]
+async fn the_application_sees_the_clients_address() {
+    let app = Router::new().route(
+        "/",
+        get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
+    );
+    let served = Served::start(app, ServeConfig::default()).await;
+    let mut client = served.connect().await;
+    let addr = client.0.local_addr().unwrap();
+    assert!(client.get("/").await.ends_with(&addr.to_string()));
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_only() {
+    let app = Router::new().route("/", get(|| async { "hello" })).route(
+        "/panic",
+        get(|| async { panic!("of the application") as &str }),
+    );
+    let served = Served::start(app, ServeConfig::default()).await;
+    let mut client = served.connect().await;
+    client
+        .send("GET /panic HTTP/1.1\r\nhost: app\r\n\r\n")
+        .await;
+    assert_eq!(client.rest().await, "");
+    assert!(served.connect().await.get("/").await.ends_with("hello"));
+}
+
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Vec<Event>>>);
+
+#[async_trait]
+impl Webhook for Ear {
+    fn name(&self) -> &str {
+        "ear"
+    }
+
+    async fn deliver(&self, event: &Event) -> Result<(), WebhookError> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+fn builder() -> Builder {
+    Hurricane::builder()
+        .no_metrics()
+        .probe_addr((Ipv4Addr::LOCALHOST, 0))
+}
+
+fn localhost() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+#[tokio::test]
+async fn a_server_lives_from_start_to_end() {
+    let ear = Ear::default();
+    let hurricane = builder().webhook(ear.clone()).build().unwrap();
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(hurricane.layer());
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let note = |word: &'static str| {
+        let order = Arc::clone(&order);
+        move || async move {
+            order.lock().unwrap().push(word);
+            Ok::<_, Infallible>(())
+        }
+    };
+    let stop = note("stop");
+    let release = Arc::new(Notify::new());
+    let gate = Arc::clone(&release);
+    let hurricane = hurricane
+        .on_startup(note("first"))
+        .on_startup(move || async move {
+            gate.notified().await;
+            Ok::<_, Infallible>(())
+        })
+        .on_startup(note("second"))
+        .on_shutdown(|| async {
+            let _ = stop().await;
+        });
+    let (lifecycle, traffic) = (
+        hurricane.lifecycle().clone(),
+        Arc::clone(hurricane.traffic()),
+    );
+    let bound = hurricane.bind(localhost()).unwrap();
+    let (addr, probe_addr) = (bound.local_addr(), bound.probe_addr().unwrap());
+    let served = tokio::spawn(bound.serve(app));
+
+    // Starting: the probes answer, the application is not there yet.
+    assert!(
+        Client::connect(probe_addr)
+            .await
+            .get("/startup")
+            .await
+            .starts_with("HTTP/1.1 400 ")
+    );
+    assert!(TcpStream::connect(addr).await.is_err());
+
+    release.notify_one();
+    lifecycle.reached(Phase::Running).await;
+    let mut client = Client::connect(addr).await;
+    assert!(client.get("/").await.ends_with("hello"));
+    assert!(
+        Client::connect(probe_addr)
+            .await
+            .get("/ready")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    let alive = Client::connect(probe_addr)
+        .await
+        .get("/alive?verbose")
+        .await;
+    assert!(alive.contains("[+]main runtime ok"), "{alive}");
+
+    assert!(lifecycle.drain());
+    served.await.unwrap().unwrap();
+    assert_eq!(lifecycle.phase(), Phase::Stopped);
+    assert_eq!(*order.lock().unwrap(), ["first", "second", "stop"]);
+    assert_eq!((traffic.completed(), traffic.in_flight()), (1, 0));
+    let events = ear.0.lock().unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.kind, event.status))
+        .collect();
+    assert!(
+        told.starts_with(&[(EventKind::Startup, EventStatus::Succeeded)]),
+        "{told:?}"
+    );
+    for addr in [addr, probe_addr] {
+        assert!(TcpStream::connect(addr).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_failed_start_is_told_and_cleaned_up() {
+    let ear = Ear::default();
+    let (cleaned, clean) = oneshot::channel();
+    let hurricane = builder().webhook(ear.clone()).build().unwrap();
+    let lifecycle = hurricane.lifecycle().clone();
+    let error = hurricane
+        .on_startup(|| async { Err(io::Error::other("no database")) })
+        .on_startup(|| async { panic!("not reached") as Result<(), Infallible> })
+        .on_shutdown(|| async { cleaned.send(()).unwrap() })
+        .serve(Router::new(), localhost())
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the start-up failed");
+    assert_eq!(error.source().unwrap().to_string(), "no database");
+    clean.await.unwrap();
+    assert_eq!(
+        (lifecycle.phase(), lifecycle.startup_time()),
+        (Phase::Stopped, None)
+    );
+    let events = ear.0.lock().unwrap();
+    assert_eq!(
+        (events[0].kind, events[0].status),
+        (EventKind::Startup, EventStatus::Failed)
+    );
+    assert_eq!(events[0].traceback.as_deref(), Some("no database"));
+}
+
+#[tokio::test]
+async fn draining_keeps_serving_for_the_shutdown_delay() {
+    let hurricane = builder().shutdown_delay(LONG).build().unwrap();
+    let lifecycle = hurricane.lifecycle().clone();
+    let bound = hurricane.bind(localhost()).unwrap();
+    let (addr, probe_addr) = (bound.local_addr(), bound.probe_addr().unwrap());
+    let served = tokio::spawn(bound.serve(Router::new().route("/", get(|| async { "hello" }))));
+    lifecycle.reached(Phase::Running).await;
+    lifecycle.drain();
+    assert!(
+        Client::connect(probe_addr)
+            .await
+            .get("/ready")
+            .await
+            .starts_with("HTTP/1.1 400 ")
+    );
+    assert!(
+        Client::connect(probe_addr)
+            .await
+            .get("/alive")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    assert!(
+        Client::connect(addr)
+            .await
+            .get("/")
+            .await
+            .ends_with("hello")
+    );
+    served.abort();
+}
+
+#[tokio::test]
+async fn a_start_that_is_broken_off_ends_in_good_order() {
+    let hurricane = builder().build().unwrap();
+    let lifecycle = hurricane.lifecycle().clone();
+    let starting = hurricane.on_startup(std::future::pending::<Result<(), Infallible>>);
+    let served = tokio::spawn(starting.serve(Router::new(), localhost()));
+    tokio::task::yield_now().await;
+    lifecycle.drain();
+    served.await.unwrap().unwrap();
+    assert_eq!(lifecycle.phase(), Phase::Stopped);
+}
+
+#[tokio::test]
+async fn a_busy_probe_port_is_an_error_at_once() {
+    let taken = TcpListener::bind(localhost()).await.unwrap();
+    let addr = taken.local_addr().unwrap();
+    let hurricane = builder().probe_addr(addr).build().unwrap();
+    let error = hurricane
+        .serve(Router::new(), localhost())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("failed to bind the probe server to {addr}")
+    );
+}
+
+#[tokio::test]
+async fn probes_and_application_can_share_a_port() {
+    let hurricane = builder().no_probes().build().unwrap();
+    let lifecycle = hurricane.lifecycle().clone();
+    let app =
+        hurricane.router_on(Router::new().route("/", get(|| async { (StatusCode::OK, "hello") })));
+    let bound = hurricane.bind(localhost()).unwrap();
+    assert_eq!(bound.probe_addr(), None);
+    let addr = bound.local_addr();
+    let served = tokio::spawn(bound.serve(app));
+    lifecycle.reached(Phase::Running).await;
+    let mut client = Client::connect(addr).await;
+    assert!(client.get("/").await.ends_with("hello"));
+    assert!(client.get("/alive").await.ends_with("alive"));
+    lifecycle.drain();
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_told_when_building() {
+    let ear = Ear::default();
+    let error = builder()
+        .webhook(ear.clone())
+        .webhook(ear)
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#"a webhook named "ear" is already registered"#
+    );
+}
+
+#[test]
+fn building_takes_a_runtime() {
+    let error = builder().build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the server is built outside of a tokio runtime"
+    );
+}

@@ -1,1 +1,403 @@
-//! Tests.
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::routing::get;
+use http::request::Builder;
+use http_body_util::BodyExt as _;
+use tokio::{runtime::Handle, time};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    CheckResult, Dispatcher, Event, EventKind, EventStatus, Lifecycle, Probe, ProbeConfig,
+    Registry, Traffic, Webhook, WebhookError, async_trait, check_fn, probe::WithProbes,
+};
+
+/// Probes whose one check finds what it is told to find, and who was told about it.
+struct Scene {
+    lifecycle: Lifecycle,
+    traffic: Arc<Traffic>,
+    found: Arc<Mutex<CheckResult>>,
+    events: Arc<Mutex<Vec<(EventKind, EventStatus)>>>,
+    dispatcher: Dispatcher,
+    probes: Arc<Probes>,
+}
+
+struct Ear(Arc<Mutex<Vec<(EventKind, EventStatus)>>>);
+
+#[async_trait]
+impl Webhook for Ear {
+    fn name(&self) -> &str {
+        "ear"
+    }
+
+    async fn deliver(&self, event: &Event) -> Result<(), WebhookError> {
+        self.0.lock().unwrap().push((event.kind, event.status));
+        Ok(())
+    }
+}
+
+impl Scene {
+    fn new() -> Self {
+        let found = Arc::new(Mutex::new(CheckResult::pass()));
+        let events = Arc::default();
+        let mut registry = Registry::new();
+        let finds = Arc::clone(&found);
+        let check = check_fn("database", move || {
+            let result = finds.lock().unwrap().clone();
+            async { result }
+        });
+        registry
+            .add_check(check, [Probe::Liveness, Probe::Readiness])
+            .unwrap();
+        registry.add_webhook(Ear(Arc::clone(&events))).unwrap();
+        let lifecycle = Lifecycle::new();
+        let traffic = Arc::new(Traffic::new());
+        let handle = Handle::current();
+        let dispatcher = Dispatcher::spawn(registry.webhooks(), None, &handle);
+        let config = ProbeConfig::default();
+        let probes = Probes::new(
+            &config,
+            &registry,
+            lifecycle.clone(),
+            Arc::clone(&traffic),
+            handle,
+        )
+        .unwrap()
+        .with_dispatcher(dispatcher.clone());
+        #[cfg(feature = "prometheus")]
+        let probes = probes.with_exposition(crate::Exposition::new());
+        Self {
+            lifecycle,
+            traffic,
+            found,
+            events,
+            dispatcher,
+            probes: Arc::new(probes),
+        }
+    }
+
+    fn running() -> Self {
+        let scene = Self::new();
+        scene.lifecycle.run();
+        scene
+    }
+
+    fn finds(&self, result: CheckResult) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = result;
+    }
+
+    async fn ask(&self, request: Builder) -> Answer {
+        let request = request.body(Body::empty()).unwrap();
+        let response = router(Arc::clone(&self.probes))
+            .oneshot(request)
+            .await
+            .unwrap();
+        Answer::of(response).await
+    }
+
+    /// Status and body of a GET.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.ask(Request::get(path)).await;
+        (answer.status, answer.body)
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    async fn of(response: Response<Body>) -> Self {
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+}
+
+fn empty(status: u16) -> (u16, String) {
+    (status, String::new())
+}
+
+fn told(status: u16, text: &str) -> (u16, String) {
+    (status, text.to_owned())
+}
+
+#[tokio::test]
+async fn nothing_is_ready_before_the_start_is_done() {
+    let scene = Scene::new();
+    for path in ["/startup", "/alive", "/ready"] {
+        assert_eq!(scene.get(path).await, empty(400), "{path}");
+    }
+    assert_eq!(
+        scene.get("/ready?verbose").await,
+        told(
+            400,
+            "[-]lifecycle failed: starting\nreadiness check failed\n"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_running_process_is_alive_and_ready() {
+    let scene = Scene::running();
+    let (status, startup) = scene.get("/startup").await;
+    assert_eq!(status, 200);
+    let seconds: f64 = startup
+        .strip_prefix("Startup was finished ")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(seconds > 1.6e9, "{startup}");
+    assert_eq!(scene.get("/alive").await, told(200, "alive"));
+    assert_eq!(scene.get("/ready").await, empty(200));
+}
+
+#[tokio::test]
+async fn liveness_tells_the_load_once_there_is_some() {
+    let scene = Scene::running();
+    scene.traffic.begin();
+    scene.traffic.end(Duration::from_micros(12_345));
+    scene.traffic.set_queued(7);
+    let text = "Average response time: 12.35ms Request queue size: 7 Rx";
+    assert_eq!(scene.get("/alive").await, told(200, text));
+}
+
+#[tokio::test]
+async fn a_failed_check_answers_500_with_its_message() {
+    let scene = Scene::running();
+    scene.finds(CheckResult::fail("database error"));
+    assert_eq!(scene.get("/alive").await, told(500, "database error"));
+    assert_eq!(scene.get("/ready").await, told(500, "database error"));
+    assert_eq!(scene.get("/startup").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_check_that_panics_answers_500() {
+    let scene = Scene::running();
+    let found = Arc::clone(&scene.found);
+    let poisoned = tokio::task::spawn_blocking(move || {
+        let _guard = found.lock();
+        panic!("poisons the lock the check takes");
+    });
+    assert!(poisoned.await.is_err());
+    assert_eq!(scene.get("/alive").await, told(500, "check panicked"));
+}
+
+#[tokio::test]
+async fn saturation_answers_400_and_a_warning_200() {
+    let scene = Scene::running();
+    scene.finds(CheckResult::saturated("queue is full"));
+    assert_eq!(scene.get("/ready").await, empty(400));
+    scene.finds(CheckResult::warn("getting slow"));
+    assert_eq!(scene.get("/ready").await, empty(200));
+}
+
+#[tokio::test]
+async fn draining_is_alive_but_not_ready() {
+    let scene = Scene::running();
+    scene.lifecycle.drain();
+    scene.finds(CheckResult::fail("the workers are gone"));
+    assert_eq!(scene.get("/startup").await.0, 200);
+    assert_eq!(scene.get("/alive").await, told(200, "alive"));
+    assert_eq!(scene.get("/ready").await, empty(400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_stops_fails_liveness() {
+    let scene = Scene::running();
+    let heartbeat = scene.probes.heartbeat("main runtime");
+    time::advance(Duration::from_secs(30)).await;
+    assert_eq!(scene.get("/alive").await, told(200, "alive"));
+    time::advance(Duration::from_secs(1)).await;
+    assert_eq!(
+        scene.get("/alive").await,
+        told(500, "main runtime stalled for 31s")
+    );
+    assert_eq!(scene.get("/ready").await, empty(200));
+    heartbeat.beat();
+    assert_eq!(scene.get("/alive").await, told(200, "alive"));
+    time::advance(Duration::from_secs(60)).await;
+    heartbeat.retire();
+    assert_eq!(scene.get("/alive").await, told(200, "alive"));
+}
+
+#[tokio::test]
+async fn get_head_and_post_answer_and_nothing_else() {
+    let scene = Scene::running();
+    for path in ["/alive", "/alive/", "/alive?x=1"] {
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            let answer = scene.ask(Request::builder().method(method).uri(path)).await;
+            assert_eq!(answer.status, 200, "{path}");
+        }
+    }
+    for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        let answer = scene
+            .ask(Request::builder().method(method).uri("/ready"))
+            .await;
+        assert_eq!(answer.status, 405);
+        assert_eq!(answer.headers[ALLOW], "GET, HEAD, POST");
+    }
+    for path in ["/", "/alive//", "/alivex", "/alive/x"] {
+        assert_eq!(scene.get(path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_is_to_be_kept() {
+    let scene = Scene::running();
+    for path in ["/alive", "/ready", "/startup", "/metrics", "/nowhere"] {
+        let answer = scene.ask(Request::get(path)).await;
+        assert_eq!(answer.headers[CACHE_CONTROL], NO_STORE, "{path}");
+        if path != "/metrics" {
+            assert_eq!(
+                answer.headers[CONTENT_TYPE], "text/plain; charset=utf-8",
+                "{path}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn verbose_tells_every_check() {
+    let scene = Scene::running();
+    let _heartbeat = scene.probes.heartbeat("main runtime");
+    scene.finds(CheckResult::warn("getting slow"));
+    let text = "[+]main runtime ok (age 0.0s)\n\
+                [+]database warning: getting slow (age 0.0s, took 0ns)\n\
+                liveness check passed\n";
+    assert_eq!(scene.get("/alive?verbose").await, told(200, text));
+    scene.finds(CheckResult::fail("database error"));
+    let text = "[-]database failed: database error (age 0.0s, took 0ns)\n\
+                readiness check failed\n";
+    assert_eq!(scene.get("/ready?a=b&verbose=1").await, told(500, text));
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_json_tells_every_check() {
+    let scene = Scene::running();
+    let accept = "text/html, application/health+json;q=0.9";
+    for (found, status, expected) in [
+        (
+            CheckResult::warn("getting slow"),
+            200,
+            json!({"status": "warn", "checks": {"database": [
+                {"status": "warn", "output": "getting slow", "age": 0.0, "duration": 0.0}
+            ]}}),
+        ),
+        (
+            CheckResult::pass(),
+            200,
+            json!({"status": "pass", "checks": {"database": [{"status": "pass", "age": 0.0, "duration": 0.0}]}}),
+        ),
+        (
+            CheckResult::saturated("queue is full"),
+            400,
+            json!({"status": "fail", "checks": {"database": [
+                {"status": "fail", "output": "queue is full", "age": 0.0, "duration": 0.0}
+            ]}}),
+        ),
+    ] {
+        scene.finds(found);
+        let answer = scene
+            .ask(Request::get("/ready").header(ACCEPT, accept))
+            .await;
+        assert_eq!(
+            (answer.status, &answer.headers[CONTENT_TYPE]),
+            (status, &HEALTH_JSON)
+        );
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn webhooks_hear_of_changes_only() {
+    use EventKind::{Liveness, Readiness};
+    use EventStatus::{Failed, Succeeded};
+
+    let scene = Scene::new();
+    let ask = async || {
+        for path in ["/alive", "/alive", "/ready", "/ready"] {
+            scene.get(path).await;
+        }
+    };
+    ask().await;
+    scene.lifecycle.run();
+    ask().await;
+    scene.finds(CheckResult::saturated("queue is full"));
+    ask().await;
+    scene.finds(CheckResult::fail("broken"));
+    ask().await;
+    scene.finds(CheckResult::pass());
+    ask().await;
+    scene.lifecycle.drain();
+    ask().await;
+    scene
+        .dispatcher
+        .close(Duration::from_secs(1))
+        .await
+        .unwrap();
+    let expected = [
+        (Liveness, Succeeded),
+        (Readiness, Succeeded),
+        (Liveness, Failed),
+        (Readiness, Failed),
+        (Liveness, Succeeded),
+        (Readiness, Succeeded),
+    ];
+    assert_eq!(*scene.events.lock().unwrap(), expected);
+}
+
+#[cfg(feature = "prometheus")]
+#[tokio::test]
+async fn metrics_are_those_of_the_exposition() {
+    let scene = Scene::new();
+    scene
+        .probes
+        .exposition()
+        .unwrap()
+        .local(|| metrics::counter!("orders_total").increment(3));
+    scene.traffic.set_queued(2);
+    let answer = scene.ask(Request::get("/metrics")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.headers[CONTENT_TYPE],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    for line in [
+        "orders_total 3\n",
+        "request_queue_length 2\n",
+        "http_server_active_requests 0\n",
+    ] {
+        assert!(answer.body.contains(line), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn probes_stand_before_an_application_on_its_port() {
+    let scene = Scene::running();
+    let app = Router::new()
+        .route("/", get(|| async { "app" }))
+        .route("/alive", get(|| async { "not reached" }));
+    let both = WithProbes::new(Arc::clone(&scene.probes), app);
+    for (path, expected) in [
+        ("/", told(200, "app")),
+        ("/alive", told(200, "alive")),
+        ("/x", empty(404)),
+    ] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response: Result<_, Infallible> = both.clone().oneshot(request).await;
+        let answer = Answer::of(response.unwrap().map(Body::new)).await;
+        assert_eq!((answer.status, answer.body), expected, "{path}");
+    }
+}

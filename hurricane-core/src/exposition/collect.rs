@@ -8,13 +8,13 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Metric, MetricKind};
+use crate::metric::{Metric, MetricKind};
 
 /// A metric with the value it gave.
-pub(crate) type Sample = (Arc<dyn Metric>, f64);
+pub(super) type Sample = (Arc<dyn Metric>, f64);
 
 /// Asks every metric on the runtime `handle`; those that gave no value within `timeout` are left out.
-pub(crate) async fn collect(
+pub(super) async fn collect(
     metrics: &[Arc<dyn Metric>],
     handle: &Handle,
     timeout: Duration,
@@ -44,7 +44,7 @@ pub(crate) async fn collect(
 }
 
 /// Records the samples through the `metrics` facade.
-pub(crate) fn record(samples: &[Sample]) {
+pub(super) fn record(samples: &[Sample]) {
     for (metric, value) in samples {
         let name = metric.name().to_owned();
         let help = metric.help().to_owned();
