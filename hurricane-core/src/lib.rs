@@ -1,4 +1,105 @@
 //! Kubernetes probes, checks, metrics, webhooks and graceful shutdown for any tower, axum or hyper server.
+//!
+//! The probes answer on a thread and a port of their own, so they answer while the application is busy, and they
+//! tell the truth about it: a slow process is not a dead one, and a process that hangs is not alive.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use hurricane_core::{CheckResult, Hurricane, Probe, check_fn};
+//!
+//! # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
+//! # async fn migrate() -> Result<(), std::io::Error> { Ok(()) }
+//! # #[cfg(all(feature = "server", feature = "webhooks"))]
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let database = check_fn("database", || async {
+//!         match ping().await {
+//!             Ok(()) => CheckResult::pass(),
+//!             Err(error) => CheckResult::fail(format!("database error: {error}")),
+//!         }
+//!     });
+//!     let hurricane = Hurricane::builder()
+//!         .check(database, [Probe::Liveness, Probe::Readiness])
+//!         .webhook(hurricane_core::HttpWebhook::new("https://ops.example/hooks"))
+//!         .probe_addr(([0, 0, 0, 0], 8001))
+//!         .build()?;
+//!     let app = Router::new()
+//!         .route("/", get(|| async { "hello" }))
+//!         .layer(hurricane.layer());
+//!     hurricane.on_startup(migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
+//!     Ok(())
+//! }
+//! # #[cfg(not(all(feature = "server", feature = "webhooks")))]
+//! # fn main() {}
+//! ```
+//!
+//! # The parts
+//!
+//! | part | what it is for |
+//! | --- | --- |
+//! | [`Check`], [`Metric`], [`Webhook`], [`Handler`] | what an application brings along: questions about its health, numbers, receivers of events, handlers of messages |
+//! | [`Registry`] | holds them, by name |
+//! | [`Lifecycle`] | starting, running, draining, stopped: the one source of truth |
+//! | [`Traffic`], [`MetricsLayer`] | what the process knows of its load, and the tower layer that counts it |
+//! | [`CheckRunner`] | runs checks: shared runs, one deadline, last results |
+//! | [`Heartbeat`] | shows that a loop still turns |
+//! | `Probes`, `ProbeConfig`, `ProbeServer` | what the probes answer, and the server that does |
+//! | `Exposition` | the text for Prometheus |
+//! | `HttpWebhook`, [`Dispatcher`] | events on their way to their receivers |
+//! | `Hurricane` | all of it, put together around an application |
+//! | `Listener`, `serve`, `Signals` | the lower pieces, for those who put it together themselves |
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
+//! | `prometheus` | yes | `Exposition`, and with it `/metrics`; metrics-exporter-prometheus |
+//! | `webhooks` | yes | `HttpWebhook`; reqwest, rustls with ring |
+//!
+//! Without any of them the traits, the registry, the check runner and the metrics layer are left, for libraries that
+//! bring checks or metrics of their own.
+//!
+//! # Endpoints
+//!
+//! All paths can be set in `ProbeConfig`. GET, HEAD and POST answer; a slash may follow the path.
+//!
+//! | path | 200 | 400, not now | 500, broken |
+//! | --- | --- | --- | --- |
+//! | `/startup` | `Startup was finished {Unix seconds}`, also while draining | until the start-up is over | a startup check failed |
+//! | `/alive` | `alive`, or `Average response time: {}ms Request queue size: {} Rx`; always while draining | until the start-up is over; a check is saturated | a liveness check failed, or a heartbeat stopped |
+//! | `/ready` | nothing | until the start-up is over; a check is saturated; draining | a readiness check failed |
+//! | `/metrics` | the metrics, in every phase | | |
+//!
+//! The body of a 500 is the message of the first check that failed. With `?verbose` every check is told as a line of
+//! text, with `Accept: application/health+json` as JSON.
+//!
+//! # How checks are run
+//!
+//! A probe runs its checks on the main runtime and waits for them with one deadline, 800 ms. Concurrent probes share
+//! a run. When a result does not come in time, the last one counts while it is younger than 30 s; then the probe
+//! fails. A process that has requests in hand is given 5 ms only before its last result counts, since it answers
+//! slowly for reasons that are not its health. [`CheckPolicy`] has the numbers.
+//!
+//! # Metrics
+//!
+//! | name | type, labels | meaning |
+//! | --- | --- | --- |
+//! | `http_server_requests_total` | counter; `method`, `status`, `route` | requests by method, class of the status, and axum route |
+//! | `http_server_request_duration_seconds` | histogram; the same | time from the head of the request to the end of the answer |
+//! | `http_server_response_body_size_bytes` | histogram; the same | bytes of the body that were sent |
+//! | `http_server_active_requests` | gauge | requests not yet answered to the end |
+//! | `request_queue_length` | gauge | requests accepted and waiting for a free worker |
+//! | `response_time_average` | gauge | mean time of all answers, in milliseconds |
+//! | `hurricane_webhooks_undelivered_total` | counter | webhook events that did not reach their receiver |
+//!
+//! They are recorded through the [`metrics`] facade, and so whatever else the process records there shows up beside
+//! them. See [`MetricsLayer`] for the labels.
+//!
+//! # Webhooks
+//!
+//! [`Event`]s are sent when the start-up has succeeded or failed, and when a probe finds liveness or readiness
+//! changed; the first answer after the start counts as a change.
 #![forbid(unsafe_code)]
 
 pub use async_trait::async_trait;
@@ -27,7 +128,9 @@ pub use self::{
 pub use self::{
     listener::{BACKLOG, BindError, Listener},
     probe::{ProbeConfig, ProbeServer, Probes, WithProbes},
-    server::{BoundServer, BuildError, Builder, Hurricane, ServeConfig, ServeError, serve},
+    server::{
+        BoundServer, BuildError, Builder, ConnectInfo, Hurricane, ServeConfig, ServeError, serve,
+    },
     shutdown::{DrainTimedOut, Signals},
 };
 

@@ -259,5 +259,5 @@ fn matched_path(_: &http::Extensions) -> Option<&str> {
     None
 }
 
-#[cfg(all(test, feature = "server", feature = "prometheus"))]
+#[cfg(test)]
 mod tests;

@@ -353,11 +353,13 @@ async fn a_server_lives_from_start_to_end() {
     assert_eq!(lifecycle.phase(), Phase::Stopped);
     assert_eq!(*order.lock().unwrap(), ["first", "second", "stop"]);
     assert_eq!((traffic.completed(), traffic.in_flight()), (1, 0));
-    let events = ear.0.lock().unwrap();
-    let told: Vec<_> = events
-        .iter()
-        .map(|event| (event.kind, event.status))
-        .collect();
+    let told: Vec<_> = {
+        let events = ear.0.lock().unwrap();
+        events
+            .iter()
+            .map(|event| (event.kind, event.status))
+            .collect()
+    };
     assert!(
         told.starts_with(&[(EventKind::Startup, EventStatus::Succeeded)]),
         "{told:?}"

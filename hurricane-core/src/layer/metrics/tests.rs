@@ -1,3 +1,5 @@
+#![cfg(all(feature = "server", feature = "prometheus"))]
+
 use std::{convert::Infallible, future, time::Duration};
 
 use bytes::Bytes;
