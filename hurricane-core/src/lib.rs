@@ -4,12 +4,13 @@
 //! tell the truth about it: a slow process is not a dead one, and a process that hangs is not alive.
 //!
 //! ```no_run
+//! # #[cfg(all(feature = "server", feature = "webhooks"))]
+//! # mod example {
 //! use axum::{Router, routing::get};
-//! use hurricane_core::{CheckResult, Hurricane, Probe, check_fn};
+//! use hurricane_core::{CheckResult, HttpWebhook, Hurricane, Probe, check_fn};
 //!
 //! # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
 //! # async fn migrate() -> Result<(), std::io::Error> { Ok(()) }
-//! # #[cfg(all(feature = "server", feature = "webhooks"))]
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let database = check_fn("database", || async {
@@ -20,7 +21,7 @@
 //!     });
 //!     let hurricane = Hurricane::builder()
 //!         .check(database, [Probe::Liveness, Probe::Readiness])
-//!         .webhook(hurricane_core::HttpWebhook::new("https://ops.example/hooks"))
+//!         .webhook(HttpWebhook::new("https://ops.example/hooks"))
 //!         .probe_addr(([0, 0, 0, 0], 8001))
 //!         .build()?;
 //!     let app = Router::new()
@@ -29,8 +30,7 @@
 //!     hurricane.on_startup(migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
 //!     Ok(())
 //! }
-//! # #[cfg(not(all(feature = "server", feature = "webhooks")))]
-//! # fn main() {}
+//! # }
 //! ```
 //!
 //! # The parts

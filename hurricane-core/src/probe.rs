@@ -67,8 +67,9 @@ pub struct Bound {
 
 /// A probe server at work, on a thread and a runtime of its own.
 ///
-/// It answers while the main runtime is blocked. Dropping it leaves it running for as long as the process lives.
+/// It answers while the main runtime is blocked. Dropping it stops it too, but waits for nothing.
 #[derive(Debug)]
+#[must_use = "the server stops when it is dropped"]
 pub struct ProbeServer {
     addr: SocketAddr,
     thread: JoinHandle<()>,
@@ -257,22 +258,24 @@ async fn answer(
 ) {
     #[cfg(feature = "prometheus")]
     if let Some(exposition) = probes.exposition().cloned() {
-        tokio::spawn(async move {
-            let mut upkeep = tokio::time::interval(UPKEEP);
-            loop {
-                upkeep.tick().await;
-                exposition.upkeep();
-            }
-        });
+        tokio::spawn(upkeep(exposition));
     }
     let stop = async {
-        // A server that was dropped goes on; only a word stops it.
-        if stopped.await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // An error means that the server was dropped, which stops it as well.
+        let _ = stopped.await;
     };
     if let Err(error) = serve(listener, router(probes), config, stop).await {
         error!(%error, "probe connections were cut");
+    }
+}
+
+/// Digests histograms for ever.
+#[cfg(feature = "prometheus")]
+pub(crate) async fn upkeep(exposition: crate::Exposition) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        due.tick().await;
+        exposition.upkeep();
     }
 }
 

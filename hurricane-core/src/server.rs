@@ -4,6 +4,7 @@ pub use axum::extract::ConnectInfo;
 
 pub use self::{
     builder::{BuildError, Builder},
+    connection::App,
     connections::{ServeConfig, serve},
     run::{BoundServer, ServeError},
 };
@@ -187,7 +188,7 @@ impl Hurricane {
     /// A port is not to be had, a start-up task failed, or not everything could be finished at the end.
     pub async fn serve<S, B>(self, app: S, addr: impl Into<SocketAddr>) -> Result<(), ServeError>
     where
-        S: connection::App<B>,
+        S: App<B>,
         S::Future: Send,
         S::Error: Into<StartupError>,
         B: http_body::Body<Data: Send, Error: Into<StartupError>> + Send + 'static,

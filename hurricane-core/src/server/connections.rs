@@ -101,6 +101,9 @@ where
     connections.finish(deadline).await
 }
 
+/// How often the heartbeat beats.
+const BEAT: Duration = Duration::from_secs(1);
+
 struct Connections<S> {
     app: S,
     config: ServeConfig,
@@ -155,7 +158,7 @@ impl<S> Connections<S> {
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let mut drain = pin!(drain);
-        let mut beat = time::interval(Duration::from_secs(1));
+        let mut beat = time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let most = self.config.max_connections.unwrap_or(usize::MAX);
         // Set after an accept that failed because the process is out of something.
@@ -166,7 +169,9 @@ impl<S> Connections<S> {
                 () = &mut drain => return,
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
                 _ = beat.tick(), if self.config.heartbeat.is_some() => {
-                    if let (Some(heartbeat), None) = (&self.config.heartbeat, pause) {
+                    // A listener that fails to accept over and over is as good as none.
+                    let accepts = pause.is_none_or(|until| until + BEAT < Instant::now());
+                    if let (Some(heartbeat), true) = (&self.config.heartbeat, accepts) {
                         heartbeat.beat();
                     }
                 }

@@ -56,6 +56,9 @@ pub enum ServeError {
 /// How long the last webhooks have.
 const WEBHOOKS: Duration = Duration::from_secs(5);
 
+/// How long they have when nobody wants to wait any longer.
+const WEBHOOKS_CUT: Duration = Duration::from_millis(500);
+
 // === impl BoundServer ===
 
 impl BoundServer {
@@ -109,6 +112,13 @@ impl BoundServer {
         let mut signals = Signals::install().map_err(ServeError::Signals)?;
         let spawn = |bound: probe::Bound| bound.spawn(Arc::clone(&hurricane.probes));
         let mut probe = probe.map(spawn).transpose()?;
+        // Usually the probe server's work. Dropped at the end, the set ends its task.
+        #[cfg(feature = "prometheus")]
+        let mut upkeep = task::JoinSet::new();
+        #[cfg(feature = "prometheus")]
+        if let (None, Some(exposition)) = (&probe, hurricane.probes.exposition()) {
+            upkeep.spawn(probe::upkeep(exposition.clone()));
+        }
 
         let served = live(&mut hurricane, listener, app, probe.as_mut(), &mut signals).await;
 
@@ -124,10 +134,12 @@ impl BoundServer {
             () = shutdown => Ok(()),
         };
         hurricane.lifecycle.stop();
+        let cut = matches!((&served, &ended), (Err(ServeError::Cut), _) | (_, Err(_)));
+        let deadline = if cut { WEBHOOKS_CUT } else { WEBHOOKS };
         let flushed = tokio::select! {
             biased;
             _ = signals.recv() => Err(ServeError::Cut),
-            flushed = hurricane.dispatcher.close(WEBHOOKS) => {
+            flushed = hurricane.dispatcher.close(deadline) => {
                 if let Err(error) = flushed {
                     warn!("{error}");
                 }
