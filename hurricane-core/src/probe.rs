@@ -106,12 +106,12 @@ impl ProbeConfig {
     ///
     /// Two of them are the same.
     pub fn paths(&self) -> Result<Paths, PathError> {
-        Paths::new(
-            &self.startup,
-            &self.readiness,
-            &self.liveness,
-            self.metrics.as_deref(),
-        )
+        // Where nothing collects metrics their path is not ours.
+        let metrics = self
+            .metrics
+            .as_deref()
+            .filter(|_| cfg!(feature = "prometheus"));
+        Paths::new(&self.startup, &self.readiness, &self.liveness, metrics)
     }
 
     /// Takes the port.
