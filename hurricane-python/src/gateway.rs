@@ -4,8 +4,11 @@
 //!
 //! A *slot* is a Python thread with a data channel of its own. A request that came in whole is a
 //! [`Job`]; it waits in one bounded first-in-first-out queue until a slot takes it. Idle slots
-//! come first. Only when there is none, and the application has been quick of late (see
-//! [`Pace`]), a slot that is busy is given requests ahead, several in one write.
+//! come first, those of the process that has the least to do before others. Only when there is
+//! none, and the application has been quick of late (see [`Pace`]), a slot that is busy is given
+//! requests ahead, several in one write. An application that takes next to no time is computing,
+//! not waiting: then a second thread of the same process would only contend with the first for
+//! the interpreter's lock, and requests are given ahead to the first.
 //!
 //! A request that was given ahead is not stuck with its slot. When the request before it takes
 //! long, it is *recalled*: the worker's control thread gives back what is not begun, and it goes
@@ -97,8 +100,6 @@ struct State {
     /// In the order of arrival, which is that of their stream ids.
     queue: VecDeque<Job>,
     slots: Vec<Option<Slot>>,
-    /// Free slots, the one that was used last on top: its memory is warm.
-    idle: Vec<SlotId>,
     /// How many slots are busy.
     executing: usize,
     next_stream: i32,
@@ -129,7 +130,6 @@ impl Gateway {
         let state = State {
             queue: VecDeque::new(),
             slots: Vec::new(),
-            idle: Vec::new(),
             executing: 0,
             next_stream: 1,
             pace: Pace::new(),
@@ -235,7 +235,6 @@ impl Gateway {
             Some(index) => state.slots[index] = slot,
             None => state.slots.push(slot),
         }
-        state.idle.push(id);
         self.assign(&mut state);
         drop(state);
         tokio::spawn(slot::read_answers(self.clone(), id, link));
@@ -245,7 +244,6 @@ impl Gateway {
     /// Gives a slot no more requests; what it has, but has not begun, comes back by a recall.
     pub(crate) fn retire(&self, id: SlotId) {
         let mut state = self.lock();
-        state.idle.retain(|idle| *idle != id);
         if let Some(slot) = state.slot(id) {
             slot.retire();
         }
@@ -259,7 +257,6 @@ impl Gateway {
     /// Takes away a slot whose channel has ended. `begun` is the last request that it began.
     pub(crate) fn close(&self, id: SlotId, begun: Option<i32>) {
         let mut state = self.lock();
-        state.idle.retain(|idle| *idle != id);
         let Some(slot) = state.slots[id.0].take() else {
             return;
         };
@@ -336,11 +333,7 @@ impl Gateway {
         if let Some(slot) = state.slot(id)
             && slot.progressed()
         {
-            let open = slot.is_open();
             state.executing -= 1;
-            if open {
-                state.idle.push(id);
-            }
         }
         self.assign(state);
     }
@@ -409,21 +402,37 @@ impl State {
         self.slots.get_mut(id.0).and_then(Option::as_mut)
     }
 
-    /// The slot that is to have the next requests, and how many.
-    fn choose(&mut self) -> Option<(SlotId, usize)> {
+    /// The slot that is to have the next requests, and how many of them.
+    fn choose(&self) -> Option<(SlotId, usize)> {
         let limit = self.pace.limit();
-        if let Some(id) = self.idle.pop() {
-            // The other idle slots get their share.
-            let share = self.queue.len().div_ceil(self.idle.len() + 1);
-            return Some((id, share.min(limit)));
+        let waiting = self.queue.len();
+        // Among idle slots, one of the process that has the least to do.
+        let idle = self.ids().filter(|(_, slot)| slot.is_idle());
+        let idle = idle.min_by_key(|(_, slot)| slot.worker_load());
+        if let Some((id, slot)) = idle
+            && (slot.worker_load() == 0 || !self.pace.is_brief())
+        {
+            let sharers = self.ids().filter(|(_, slot)| {
+                slot.is_idle()
+                    && (!self.pace.is_brief() || slot.worker_load() == 0 && slot.is_first())
+            });
+            return Some((id, waiting.div_ceil(sharers.count().max(1)).min(limit)));
         }
-        if limit == 1 {
-            return None;
-        }
+        let ahead = || {
+            let rooms = self
+                .ids()
+                .filter_map(|(id, slot)| Some((id, slot.room_ahead(limit)?)));
+            rooms
+                .filter(|(_, room)| *room > 0)
+                .max_by_key(|(_, room)| *room)
+        };
+        let ahead = if limit > 1 { ahead() } else { None };
+        ahead.or(idle.map(|(id, _)| (id, limit)))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
         let slots = self.slots.iter().enumerate();
-        slots
-            .filter_map(|(id, slot)| Some((SlotId(id), slot.as_ref()?.room_ahead(limit)?)))
-            .max_by_key(|(_, room)| *room)
+        slots.filter_map(|(id, slot)| Some((SlotId(id), slot.as_ref()?)))
     }
 
     /// Gives up to `room` requests to a slot. What could not be written at once is returned.

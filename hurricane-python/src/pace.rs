@@ -8,6 +8,9 @@ const AHEAD: Duration = Duration::from_millis(1);
 /// However quick the application is, a slot is given at most so many requests at once.
 const MOST: usize = 64;
 
+/// Requests that take less are computing: nothing that one waits for answers so soon.
+const BRIEF: Duration = Duration::from_micros(50);
+
 /// The time that the application has taken for a request of late.
 ///
 /// One request for each write between two processes costs more than a quick application itself.
@@ -37,6 +40,11 @@ impl Pace {
         };
     }
 
+    /// Whether the application takes next to no time.
+    pub(crate) fn is_brief(self) -> bool {
+        self.nanos < BRIEF.as_nanos() as u64
+    }
+
     /// How many requests a slot may have in hand.
     pub(crate) fn limit(self) -> usize {
         let most = AHEAD.as_nanos() as u64 / self.nanos.max(1);
@@ -56,6 +64,7 @@ mod tests {
             pace.observe(Duration::from_micros(5), 1);
         }
         assert_eq!(pace.limit(), MOST);
+        assert!(pace.is_brief());
         pace.observe(Duration::from_millis(50), 1);
         assert_eq!(pace.limit(), 1, "one slow request is believed at once");
     }

@@ -202,11 +202,13 @@ impl Reading {
 
 // === heads ===
 
-/// Makes a response of what the application gave to `start_response`.
+/// Makes a response of what the application gave to `start_response`. Values are kept as parts of
+/// `source`, which all of them lie in, and not copied.
 pub(crate) fn response(
     status: &[u8],
     headers: &[(&[u8], &[u8])],
     body: Body,
+    source: &Bytes,
 ) -> Result<Response<Body>, InvalidHead> {
     let mut response = Response::new(body);
     let invalid = || InvalidHead::Status(String::from_utf8_lossy(status).into_owned());
@@ -233,7 +235,7 @@ pub(crate) fn response(
         if is_hop_by_hop(&parsed) {
             continue;
         }
-        let value = header_value(value).ok_or_else(|| InvalidHead::Value {
+        let value = header_value(value, source).ok_or_else(|| InvalidHead::Value {
             name: parsed.as_str().to_owned(),
             value: String::from_utf8_lossy(value).into_owned(),
         })?;
@@ -243,9 +245,9 @@ pub(crate) fn response(
 }
 
 /// Reads a "native string" of PEP 3333, whose characters each stand for one byte.
-fn header_value(value: &[u8]) -> Option<HeaderValue> {
+fn header_value(value: &[u8], source: &Bytes) -> Option<HeaderValue> {
     if value.is_ascii() {
-        return HeaderValue::from_bytes(value.trim_ascii()).ok();
+        return HeaderValue::from_maybe_shared(source.slice_ref(value.trim_ascii())).ok();
     }
     let text = std::str::from_utf8(value).ok()?;
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();

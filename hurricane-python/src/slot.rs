@@ -6,7 +6,10 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,7 +25,10 @@ use tokio::{
 };
 
 use crate::{
-    frame::{self, Answer, Kind, marshal::DecodeError},
+    frame::{
+        self, Answer, Kind,
+        marshal::{DecodeError, Reader},
+    },
     gateway::{Control, Failure, Gateway, Reply},
     job::Job,
     response::{self, Body, Piece},
@@ -68,6 +74,8 @@ pub(crate) struct Link {
     pub(crate) index: usize,
     /// Where the worker notes what it begins.
     pub(crate) begun: Arc<Begun>,
+    /// How many slots of the worker have something in hand.
+    pub(crate) load: Arc<AtomicUsize>,
 }
 
 /// What of a frame the socket had no room for.
@@ -102,13 +110,24 @@ impl Slot {
         !self.jobs.is_empty() || self.streaming || self.writing
     }
 
+    /// Whether it waits for requests.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.executing && !self.retired
+    }
+
+    /// How many slots of its worker have something in hand.
+    pub(crate) fn worker_load(&self) -> usize {
+        self.link.load.load(Relaxed)
+    }
+
+    /// Whether it is the first slot of its worker.
+    pub(crate) fn is_first(&self) -> bool {
+        self.link.index == 0
+    }
+
     /// Whether it has been given something since it was last found [free](Self::progressed).
     pub(crate) fn is_executing(&self) -> bool {
         self.executing
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        !self.retired
     }
 
     pub(crate) fn set_streaming(&mut self, streaming: bool) {
@@ -141,6 +160,7 @@ impl Slot {
     ) -> Option<(Arc<UnixStream>, Unsent)> {
         if !self.executing {
             self.executing = true;
+            self.link.load.fetch_add(1, Relaxed);
             self.since = Instant::now();
         }
         let first = self.jobs.len();
@@ -199,6 +219,7 @@ impl Slot {
         let free = self.executing && !self.is_busy();
         if free {
             self.executing = false;
+            self.link.load.fetch_sub(1, Relaxed);
         }
         free
     }
@@ -341,14 +362,19 @@ impl Answers<'_> {
     /// Handles all whole frames in the buffer.
     async fn take(&mut self, buffer: &mut Buffer) -> Result<(), DecodeError> {
         let mut used = 0;
-        while let Some((kind, mut reader, length)) = frame::decode(&buffer.filled()[used..])? {
+        while let Some((kind, _, length)) = frame::decode(&buffer.filled()[used..])? {
             if kind != Kind::Answers {
                 return Err(DecodeError::Kind(kind as u8));
             }
-            reader.sequence()?;
+            // One copy, which the bodies and header values of the frame's answers are parts of.
+            let payload =
+                Bytes::copy_from_slice(&buffer.filled()[used + frame::HEAD..used + length]);
+            let mut reader = Reader::new(&payload);
+            reader.fields(2)?;
             let busy = Duration::from_micros(reader.unsigned()?);
             for _ in 0..reader.sequence()? {
-                self.answer(Answer::read(&mut reader)?, busy).await?;
+                self.answer(Answer::read(&mut reader)?, busy, &payload)
+                    .await?;
             }
             self.deliver(busy);
             used += length;
@@ -357,7 +383,12 @@ impl Answers<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: Answer<'_>, busy: Duration) -> Result<(), DecodeError> {
+    async fn answer(
+        &mut self,
+        answer: Answer<'_>,
+        busy: Duration,
+        payload: &Bytes,
+    ) -> Result<(), DecodeError> {
         match answer {
             Answer::Head {
                 stream,
@@ -365,8 +396,8 @@ impl Answers<'_> {
                 headers,
                 body: Some(body),
             } => {
-                let body = Body::whole(Bytes::copy_from_slice(body));
-                let reply = Self::head(status, &headers, body);
+                let body = Body::whole(payload.slice_ref(body));
+                let reply = Self::head(status, &headers, body, payload);
                 self.replies.push((stream, reply));
             }
             Answer::Head {
@@ -376,7 +407,7 @@ impl Answers<'_> {
                 body: None,
             } => {
                 let (sender, body) = Body::stream();
-                let reply = Self::head(status, &headers, body);
+                let reply = Self::head(status, &headers, body, payload);
                 self.replies.push((stream, reply));
                 self.stream = Some((stream, Some(sender)));
                 // Before the answer is delivered, lest the slot be taken for free in between.
@@ -384,7 +415,7 @@ impl Answers<'_> {
                 self.deliver(busy);
             }
             Answer::Piece { stream, data } => {
-                self.piece(stream, Piece::Data(Bytes::copy_from_slice(data)))
+                self.piece(stream, Piece::Data(payload.slice_ref(data)))
                     .await;
             }
             Answer::File {
@@ -393,15 +424,12 @@ impl Answers<'_> {
                 length,
             } => {
                 let file = self.files.pop_front().ok_or(DecodeError::Truncated)?;
-                self.piece(
-                    stream,
-                    Piece::File {
-                        file: file.into(),
-                        offset,
-                        length,
-                    },
-                )
-                .await;
+                let file = Piece::File {
+                    file: file.into(),
+                    offset,
+                    length,
+                };
+                self.piece(stream, file).await;
                 self.end();
             }
             Answer::End { stream } => {
@@ -417,8 +445,8 @@ impl Answers<'_> {
         Ok(())
     }
 
-    fn head(status: &[u8], headers: &[(&[u8], &[u8])], body: Body) -> Reply {
-        response::response(status, headers, body).map_err(|error| {
+    fn head(status: &[u8], headers: &[(&[u8], &[u8])], body: Body, payload: &Bytes) -> Reply {
+        response::response(status, headers, body, payload).map_err(|error| {
             tracing::error!(%error, "the application's response cannot be sent");
             Failure::Application
         })
@@ -468,6 +496,8 @@ struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read took all that there was.
+    drained: bool,
 }
 
 impl Buffer {
@@ -476,6 +506,7 @@ impl Buffer {
             data: vec![0; BUFFER],
             start: 0,
             end: 0,
+            drained: false,
         }
     }
 
@@ -506,10 +537,19 @@ impl Buffer {
                 self.data.resize(needed, 0);
             }
         }
+        if self.drained {
+            // What the runtime knows is older than that read: have it wait for news, and spare
+            // a read that would find nothing.
+            let stale = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = socket.try_io(Interest::READABLE, stale);
+        }
         let space = &mut self.data[self.end..];
+        let (room, before) = (space.len(), files.len());
         let got = socket
             .async_io(Interest::READABLE, || receive(socket, space, files))
             .await?;
+        // A read also stops short behind a descriptor.
+        self.drained = got < room && files.len() == before;
         self.end += got;
         Ok(got)
     }

@@ -242,7 +242,7 @@ impl Worker {
 
         let (commands, receiver) = mpsc::unbounded_channel();
         let (alarm, trouble) = watch::channel(Trouble::None);
-        let begun = Arc::new(begun);
+        let (begun, load) = (Arc::new(begun), Arc::default());
         let links: Vec<Link> = data
             .into_iter()
             .enumerate()
@@ -251,6 +251,7 @@ impl Worker {
                 control: commands.clone(),
                 index,
                 begun: Arc::clone(&begun),
+                load: Arc::clone(&load),
             })
             .collect();
         let slots: Vec<SlotId> = links

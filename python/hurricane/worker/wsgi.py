@@ -11,10 +11,9 @@ from time import perf_counter
 
 from .frame import ANSWERS, Channel, encode
 
-# An answer that is ready waits at most so long (seconds) for those of the requests behind it, to share a write.
-HOLD = 0.001
-# At most so much (bytes) is held back; a larger body goes out in pieces of this size, each as the client takes it.
-HELD_BYTES = 64 * 1024
+# An answer with a larger body (bytes) than this does not wait for others to share a write with.
+SMALL = 16 * 1024
+# A larger body goes out in pieces of this size (bytes), each as the client takes it.
 PIECE = 256 * 1024
 
 
@@ -51,13 +50,34 @@ class Slot(threading.Thread):
         self.channel = Channel(sock)
         self.sock = sock
         self.application = application
-        self.config = config
+        # Bound once, as they are needed for every request.
+        self.respond, self.writer = self.start_response, self.write
+        # What is the same for all requests, and the names of what is not: copying is quicker than building.
+        self.environ = {
+            "REQUEST_METHOD": None,
+            "SCRIPT_NAME": config.root_path,
+            "PATH_INFO": None,
+            "QUERY_STRING": None,
+            "SERVER_NAME": config.server_name,
+            "SERVER_PORT": config.server_port,
+            "SERVER_PROTOCOL": None,
+            "SERVER_SOFTWARE": config.server_software,
+            "REMOTE_ADDR": None,
+            "REMOTE_PORT": None,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": None,
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": config.multithread,
+            "wsgi.multiprocess": config.multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+        }
         self.pending = deque()            # requests that have come and are not begun
         self.reading = threading.Lock()   # held by whoever reads the channel: this thread, or a recall
         self.sending = threading.Lock()   # likewise for writing
         self.held = deque()               # answers that are not sent yet
-        self.held_bytes = 0
-        self.held_since = 0.0
         self.busy_since = 0.0             # when it began to work after the last flush
         self.stream = 0
         self.cancelled = 0                # the stream whose client has gone away
@@ -69,16 +89,15 @@ class Slot(threading.Thread):
     def run(self):
         pending = self.pending
         while True:
-            try:
-                request = pending.popleft()
-            except IndexError:
+            if not pending:
                 self.flush()
                 if not self.fill():
                     return
-                continue
+            try:
+                request = pending.popleft()
+            except IndexError:
+                continue    # recalled just now
             self.handle(*request)
-            if self.held and (perf_counter() - self.held_since > HOLD or self.held_bytes > HELD_BYTES):
-                self.flush()
 
     def fill(self):
         """Waits for requests; false when the server has closed the channel."""
@@ -131,13 +150,8 @@ class Slot(threading.Thread):
         if not self.held:
             return
         with self.sending:
-            answers = []
-            try:
-                while True:
-                    answers.append(self.held.popleft())
-            except IndexError:
-                pass
-            self.held_bytes = 0
+            # Whoever flushes has the lock, so no other takes away what is counted here.
+            answers = [self.held.popleft() for _ in range(len(self.held))]
             if answers:
                 self.send(answers)
 
@@ -161,52 +175,50 @@ class Slot(threading.Thread):
 
     # --- one request
 
-    def handle(self, stream, method, path, query, protocol, address, port, headers, body):
+    def handle(self, stream, method, path, query, protocol, address, port, headers, request_body):
         # Should this process be killed, the server still reads here what had begun and must not run again.
         self.begun[self.index] = stream
-        config = self.config
-        environ = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": config.root_path,
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "SERVER_NAME": config.server_name,
-            "SERVER_PORT": config.server_port,
-            "SERVER_PROTOCOL": protocol,
-            "SERVER_SOFTWARE": config.server_software,
-            "REMOTE_ADDR": address,
-            "REMOTE_PORT": port,
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": BytesIO(body) if type(body) is not int else self.spooled(),
-            "wsgi.input_terminated": True,
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": config.multithread,
-            "wsgi.multiprocess": config.multiprocess,
-            "wsgi.run_once": False,
-            "wsgi.file_wrapper": FileWrapper,
-        }
+        environ = self.environ.copy()
+        environ["REQUEST_METHOD"] = method
+        environ["PATH_INFO"] = path
+        environ["QUERY_STRING"] = query
+        environ["SERVER_PROTOCOL"] = protocol
+        environ["REMOTE_ADDR"] = address
+        environ["REMOTE_PORT"] = port
+        environ["wsgi.input"] = BytesIO(request_body) if type(request_body) is bytes else self.spooled()
         environ.update(headers)
         self.stream = stream
         self.status = None
         self.started = False
         result = None
         try:
-            result = self.application(environ, self.start_response)
+            result = self.application(environ, self.respond)
+            if type(result) is list and self.status is not None and not self.started:
+                # By far the most common answer, so without detours. It has nothing to be closed.
+                body = result[0] if len(result) == 1 else b"".join(result)
+                if len(body) > SMALL:
+                    self.whole(body)
+                else:
+                    self.held.append((stream, self.status, self.headers, body))
+                return
             self.answer(method, result)
         except ClientGone:
             self.send_now((stream, None))
         except BaseException:
             self.failed(method, path)
         finally:
-            try:
-                if hasattr(result, "close"):
-                    result.close()
-            except BaseException:
-                # The answer is complete (or has failed) by now: the log is all that is left to tell.
-                report(method, path)
-            if type(body) is int:
+            if type(result) is not list:
+                self.close(result, method, path)
+            if type(request_body) is not bytes:
                 environ["wsgi.input"].close()
+
+    def close(self, result, method, path):
+        try:
+            if hasattr(result, "close"):
+                result.close()
+        except BaseException:
+            # The answer is complete (or has failed) by now: the log is all that is left to tell.
+            report(method, path)
 
     def spooled(self):
         return os.fdopen(self.channel.descriptors.popleft(), "rb")
@@ -222,7 +234,7 @@ class Slot(threading.Thread):
             raise AssertionError("start_response was called a second time without exc_info")
         self.status = status
         self.headers = headers
-        return self.write
+        return self.writer
 
     def write(self, data):
         """The callable that ``start_response`` returns: what it is given has left when it returns."""
@@ -232,8 +244,8 @@ class Slot(threading.Thread):
         kind = type(result)
         if kind is FileWrapper and method != "HEAD" and not self.started and self.send_file(result):
             return
-        if kind is list or kind is tuple or getattr(result, "streaming", None) is False:
-            # All of the body is there: a list, or a Django response that does not stream.
+        if kind is tuple or kind is list or getattr(result, "streaming", None) is False:
+            # All of the body is there: a sequence, or a Django response that does not stream.
             body = b"".join(result)
             if self.started:
                 self.piece(body)
@@ -272,7 +284,11 @@ class Slot(threading.Thread):
             self.whole(b"")
 
     def whole(self, body):
-        """A whole answer: held, to share a write with others."""
+        """A whole answer: held where it is small, to share a write with those that follow soon.
+
+        The server gives a slot several requests at once only when they take no longer than a millisecond together,
+        and asks for what is held (``recall``) when one of them does take long.
+        """
         if self.status is None:
             raise AssertionError("the application returned without calling start_response")
         self.started = True
@@ -283,10 +299,9 @@ class Slot(threading.Thread):
                 self.send_now((self.stream, view[begin:begin + PIECE]))
             self.send_now((self.stream,))
             return
-        if not self.held:
-            self.held_since = perf_counter()
-        self.held_bytes += len(body)
         self.held.append((self.stream, self.status, self.headers, body))
+        if len(body) > SMALL:
+            self.flush()
 
     def piece(self, data):
         """A part of a body that is being made: sent at once, as PEP 3333 asks for."""
