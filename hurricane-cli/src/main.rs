@@ -13,6 +13,10 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 
+/// Every request allocates a dozen small things; this is measurably quicker at them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
