@@ -51,6 +51,7 @@ mod gateway;
 mod job;
 mod pace;
 mod pool;
+mod reaper;
 mod request;
 mod response;
 mod service;

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     backoff::Backoff,
     gateway::{Control, Gateway},
+    reaper::Own,
     worker::{About, CheckAnswer, Command, StartError, Unfit, Worker, WorkerConfig},
 };
 
@@ -54,6 +55,7 @@ struct Shared {
     live: watch::Sender<Vec<Option<Control>>>,
     /// Whose turn it is to run a check.
     turn: AtomicUsize,
+    own: Own,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -75,6 +77,7 @@ impl Pool {
         let shared = Shared {
             live: watch::Sender::new(vec![None; config.workers]),
             turn: AtomicUsize::new(0),
+            own: Own::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config,
@@ -111,6 +114,10 @@ impl Pool {
                 .clone()
                 .run_until_cancelled_owned(shared.gateway.clone().watch()),
         );
+        let reaper = shared.own.clone().reap_orphans();
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(reaper));
         let mut starting = JoinSet::new();
         for _ in 0..shared.config.workers {
             let shared = Arc::clone(shared);
@@ -160,7 +167,7 @@ impl Pool {
 impl Shared {
     async fn start_worker(&self, server: SocketAddr) -> Result<Worker, StartError> {
         let started = Instant::now();
-        let worker = Worker::start(&self.config.worker, &self.gateway, server).await?;
+        let worker = Worker::start(&self.config.worker, &self.gateway, server, &self.own).await?;
         tracing::info!(
             worker.pid = worker.pid(),
             python = worker.about.python,
@@ -215,10 +222,10 @@ impl Seat {
             };
             match &unfit {
                 Unfit::Ended(Ok(status)) => {
-                    tracing::error!(worker.pid = pid, "Worker ended unexpectedly: {status}")
+                    tracing::error!(worker.pid = pid, "Worker ended unexpectedly: {status}");
                 }
                 Unfit::Ended(Err(error)) => {
-                    tracing::error!(worker.pid = pid, %error, "Worker is lost")
+                    tracing::error!(worker.pid = pid, %error, "Worker is lost");
                 }
                 Unfit::Hung => tracing::error!(
                     worker.pid = pid,
@@ -259,7 +266,7 @@ impl Seat {
             match self.shared.start_worker(self.server).await {
                 Ok(worker) => return worker,
                 Err(error) => {
-                    tracing::error!(error = %chain(&error), "The next worker did not become ready")
+                    tracing::error!(error = %chain(&error), "The next worker did not become ready");
                 }
             }
             uptime = Duration::ZERO;

@@ -185,7 +185,7 @@ impl Reading {
         });
         let read = ready!(Pin::new(block).poll(context));
         self.block = None;
-        let data = read.map_err(io::Error::other).flatten();
+        let data = read.map_err(io::Error::other).and_then(|read| read);
         Poll::Ready(Some(data.and_then(|data| {
             if data.is_empty() {
                 return Err(io::Error::new(

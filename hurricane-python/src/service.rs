@@ -67,6 +67,7 @@ impl Gateway {
     }
 
     /// The gateway as a tower service, for a server of any kind.
+    #[must_use]
     pub fn service<B>(
         &self,
     ) -> impl Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -139,7 +140,7 @@ where
     let file = tokio::task::spawn_blocking(tempfile::tempfile).await;
     let file = file
         .map_err(io::Error::other)
-        .flatten()
+        .and_then(|file| file)
         .map_err(BodyFailure::Spool)?;
     let mut file = tokio::fs::File::from_std(file);
     file.set_max_buf_size(INLINE);

@@ -38,6 +38,7 @@ use crate::{
         marshal::{DecodeError, Writer},
     },
     gateway::{Control, Gateway},
+    reaper::{Claim, Own},
     slot::{Link, SlotId},
     sources,
 };
@@ -159,7 +160,7 @@ enum Trouble {
 
 /// The page that a worker shares to tell what each of its slots began last.
 #[derive(Debug)]
-pub(crate) struct Begun(File);
+pub(crate) struct Begun(pub(crate) File);
 
 /// A worker that is ready.
 #[derive(Debug)]
@@ -170,12 +171,13 @@ pub(crate) struct Worker {
     child: Child,
     links: Vec<Link>,
     slots: Vec<SlotId>,
+    _claim: Option<Claim>,
 }
 
 // === impl Begun ===
 
 impl Begun {
-    fn new(slots: usize) -> io::Result<Self> {
+    pub(crate) fn new(slots: usize) -> io::Result<Self> {
         let page = memfd_create("hurricane-begun", MemfdFlags::CLOEXEC)?;
         ftruncate(&page, (slots * size_of::<u32>()) as u64)?;
         Ok(Self(page.into()))
@@ -199,6 +201,7 @@ impl Worker {
         config: &WorkerConfig,
         gateway: &Gateway,
         server: SocketAddr,
+        own: &Own,
     ) -> Result<Self, StartError> {
         let spawn = |source| StartError::Spawn {
             python: config.python.clone(),
@@ -214,6 +217,8 @@ impl Worker {
         let mut child = process(config, &their_control, &their_data, &begun)
             .and_then(|mut process| process.spawn())
             .map_err(spawn)?;
+
+        let claim = child.id().map(|pid| own.claim(pid));
 
         let mut hello = sources::frame();
         frame::encode(&mut hello, Kind::Config, |writer| {
@@ -268,6 +273,7 @@ impl Worker {
             child,
             links,
             slots,
+            _claim: claim,
         })
     }
 
@@ -369,10 +375,6 @@ fn process(
         // A signal from the terminal is for the server, which ends its workers itself.
         .process_group(0)
         .kill_on_drop(true);
-    let mut inherited = Vec::new();
-    for descriptor in data.iter().chain([control]) {
-        inherited.push(descriptor.try_clone()?);
-    }
     let numbers: Vec<_> = data
         .iter()
         .chain([control])

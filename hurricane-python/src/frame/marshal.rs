@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A `str` as UTF-8, in which CPython lets lone surrogates pass.
+    /// A `str` as UTF-8, in which `CPython` lets lone surrogates pass.
     pub(crate) fn text(&mut self) -> Result<&'a [u8], DecodeError> {
         match self.take(1)?[0] {
             b'u' => {

@@ -1,1 +1,592 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::job::{Job, JobBody};
+
+/// The frames that both sides agree on, see the file's head.
+const FRAMES: &str = include_str!("../../../tests/frames.txt");
+
+struct Vector {
+    name: &'static str,
+    sender: &'static str,
+    kind: u8,
+    bytes: Vec<u8>,
+}
+
+fn vectors() -> Vec<Vector> {
+    FRAMES
+        .split("\n\n")
+        .filter(|block| block.starts_with("name: "))
+        .map(|block| {
+            let all = |key: &'static str| {
+                block
+                    .lines()
+                    .filter_map(move |line| line.strip_prefix(key)?.strip_prefix(": "))
+            };
+            let one = |key| all(key).next().unwrap();
+            let bytes = all("bytes").flat_map(str::split_whitespace);
+            Vector {
+                name: one("name"),
+                sender: one("sender"),
+                kind: one("kind").parse().unwrap(),
+                bytes: bytes
+                    .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+fn vector(name: &str) -> Vec<u8> {
+    let found = vectors().into_iter().find(|vector| vector.name == name);
+    found.unwrap_or_else(|| panic!("no frame {name}")).bytes
+}
+
+fn request(stream: i32, environ: impl FnOnce(&mut Writer<'_>), body: JobBody) -> Job {
+    let mut out = Vec::new();
+    environ(&mut Writer::new(&mut out));
+    Job {
+        stream,
+        environ: out,
+        body,
+        deadline: None,
+        answer: None,
+    }
+}
+
+fn texts<'a>(writer: &mut Writer<'_>, texts: impl IntoIterator<Item = &'a str>) {
+    for text in texts {
+        writer.text(text);
+    }
+}
+
+fn requests(writer: &mut Writer<'_>, jobs: &[Job]) {
+    writer.list(jobs.len());
+    for job in jobs {
+        job.write(writer);
+    }
+}
+
+/// Writes the payload of the server's frame of that name.
+fn write(name: &str, writer: &mut Writer<'_>) {
+    match name {
+        "sources" => {
+            writer.dict();
+            writer.text("hurricane");
+            writer.tuple(2);
+            writer.bool(true);
+            writer.text("");
+            writer.text("hurricane.worker.frame");
+            writer.tuple(2);
+            writer.bool(false);
+            writer.text("PROTOCOL = 1\n");
+            writer.end_dict();
+        }
+        "config" => {
+            writer.dict();
+            writer.text("app");
+            writer.none();
+            texts(writer, ["root_path", "/app", "multiprocess"]);
+            writer.bool(true);
+            writer.text("data");
+            writer.list(2);
+            writer.int(3);
+            writer.int(4);
+            writer.text("begun");
+            writer.int(5);
+            writer.end_dict();
+        }
+        "check" => {
+            writer.tuple(2);
+            writer.int(7);
+            writer.text("liveness");
+        }
+        "recall" => writer.int(1),
+        "cancel" => {
+            writer.tuple(2);
+            writer.int(2);
+            writer.int(513);
+        }
+        "requests-none" => writer.list(0),
+        "requests-get" => {
+            let get = |writer: &mut Writer<'_>| {
+                texts(
+                    writer,
+                    ["GET", "/polls/", "", "HTTP/1.1", "127.0.0.1", "40000"],
+                );
+                writer.dict();
+                texts(writer, ["HTTP_HOST", "localhost:8000"]);
+                writer.end_dict();
+            };
+            requests(writer, &[request(1, get, JobBody::Inline(Vec::new()))]);
+        }
+        "requests-two" => {
+            let get = |writer: &mut Writer<'_>| {
+                writer.text("GET");
+                writer.latin1(b"/\xe4 b");
+                texts(writer, ["q=%C3%A4", "HTTP/1.0", "2001:db8::1", "9"]);
+                writer.dict();
+                writer.end_dict();
+            };
+            let post = |writer: &mut Writer<'_>| {
+                texts(writer, ["POST", "/form", "", "HTTP/1.1", "", ""]);
+                writer.dict();
+                texts(writer, ["CONTENT_TYPE", "text/plain"]);
+                texts(writer, ["CONTENT_LENGTH", "5"]);
+                texts(writer, ["HTTP_COOKIE", "a=1; b=2"]);
+                writer.end_dict();
+            };
+            let jobs = [
+                request(2, get, JobBody::Inline(Vec::new())),
+                request(3, post, JobBody::Inline(b"\x00\xff\r\n!".to_vec())),
+            ];
+            requests(writer, &jobs);
+        }
+        "requests-spooled" => {
+            let file = tempfile::tempfile().unwrap();
+            let put = |writer: &mut Writer<'_>| {
+                let path = format!("/{}", "long/".repeat(60));
+                texts(writer, ["PUT", &path, "", "HTTP/1.1", "127.0.0.1", "1"]);
+                writer.dict();
+                texts(writer, ["CONTENT_LENGTH", "2000000"]);
+                writer.end_dict();
+            };
+            requests(
+                writer,
+                &[request(i32::MAX, put, JobBody::Spooled(file.into()))],
+            );
+        }
+        _ => panic!("no frame {name}"),
+    }
+}
+
+/// The answers of a whole frame, and the time that the worker was busy.
+fn answers(frame: &[u8]) -> Result<(u64, Vec<Answer<'_>>), DecodeError> {
+    let (kind, mut reader, length) = decode(frame)?.ok_or(DecodeError::Truncated)?;
+    assert_eq!((kind, length), (Kind::Answers, frame.len()));
+    let busy = reader.fields(2)?.unsigned()?;
+    let answers = (0..reader.sequence()?).map(|_| Answer::read(&mut reader));
+    Ok((busy, answers.collect::<Result<_, _>>()?))
+}
+
+fn payload(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut Writer::new(&mut out));
+    out
+}
+
+/// What `marshal.dumps(text, 2)` gives: the reader does not know the short forms of later versions.
+fn version2(text: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(text.len()).unwrap();
+    [b"u", &length.to_le_bytes()[..], text].concat()
+}
+
+// === both sides ===
+
+#[test]
+fn every_frame_has_its_kind_and_its_length() {
+    let vectors = vectors();
+    assert!(vectors.len() > 20);
+    for vector in vectors {
+        let (kind, _, length) = decode(&vector.bytes).unwrap().unwrap();
+        assert_eq!(kind as u8, vector.kind, "{}", vector.name);
+        assert_eq!(length, vector.bytes.len(), "{}", vector.name);
+        assert_eq!(needed(&vector.bytes), length, "{}", vector.name);
+        assert_eq!(needed(&vector.bytes[..4]), HEAD, "{}", vector.name);
+    }
+}
+
+#[test]
+fn the_server_writes_the_agreed_bytes() {
+    let vectors = vectors();
+    let of_server = vectors.iter().filter(|vector| vector.sender == "server");
+    for vector in of_server {
+        let kind = Kind::try_from(vector.kind).unwrap();
+        let mut out = b"before".to_vec();
+        encode(&mut out, kind, |writer| write(vector.name, writer));
+        assert_eq!(out[6..], vector.bytes, "{}", vector.name);
+    }
+}
+
+#[test]
+fn reads_what_a_worker_says_on_the_control_channel() {
+    let read = |name: &str, read: &dyn Fn(&mut Reader<'_>) -> Result<(), DecodeError>| {
+        let frame = vector(name);
+        let (_, mut reader, _) = decode(&frame).unwrap().unwrap();
+        read(&mut reader).unwrap();
+        assert_eq!(reader.skip(), Err(DecodeError::Truncated), "{name}");
+    };
+    read("ready", &|reader| {
+        assert_eq!(reader.fields(3)?.int32()?, PROTOCOL);
+        assert_eq!(reader.string()?, "3.12.1");
+        assert!(!reader.none());
+        assert_eq!(reader.string()?, "5.2");
+        Ok(())
+    });
+    read("ready-without-django", &|reader| {
+        assert_eq!(reader.fields(3)?.int32()?, PROTOCOL);
+        assert_eq!(reader.string()?, "3.9.18");
+        assert!(reader.none());
+        Ok(())
+    });
+    read("failed", &|reader| {
+        assert_eq!(reader.fields(2)?.text()?, b"application");
+        assert_eq!(reader.string()?, "there is no module 'nö'");
+        Ok(())
+    });
+    read("checked", &|reader| {
+        assert_eq!(reader.fields(3)?.int32()?, 7);
+        assert_eq!(reader.int32()?, 0);
+        assert_eq!(reader.text()?, b"");
+        Ok(())
+    });
+    read("recalled", &|reader| {
+        assert_eq!(reader.fields(2)?.int32()?, 1);
+        assert_eq!(reader.fields(2)?.int32()?, 5);
+        assert_eq!(reader.int32()?, 6);
+        Ok(())
+    });
+    read("recalled-none", &|reader| {
+        assert_eq!(reader.fields(2)?.int32()?, 0);
+        assert_eq!(reader.sequence()?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn reads_a_workers_answers() {
+    let head = |stream, headers: &[(&'static str, &'static [u8])], body| Answer::Head {
+        stream,
+        status: b"200 OK",
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), *value))
+            .collect(),
+        body,
+    };
+    let expect = |name: &str, busy: u64, wanted: Vec<Answer<'_>>| {
+        assert_eq!(answers(&vector(name)), Ok((busy, wanted)), "{name}");
+    };
+    let plain: &[(&str, &[u8])] = &[("Content-Type", b"text/plain"), ("Content-Length", b"2")];
+    let empty = Answer::Head {
+        stream: 2,
+        status: b"204 No Content",
+        headers: Vec::new(),
+        body: Some(b""),
+    };
+    expect(
+        "answers-whole",
+        250,
+        vec![head(1, plain, Some(b"ok")), empty],
+    );
+    expect("answers-head", 1, vec![head(3, &[("X", b"y")], None)]);
+    let data = |data| Answer::Piece { stream: 3, data };
+    expect(
+        "answers-pieces",
+        0,
+        vec![data(b"\x00\xff"), data(b""), Answer::End { stream: 3 }],
+    );
+    let file = Answer::File {
+        stream: 4,
+        offset: 5_000_000_000,
+        length: 70_000,
+    };
+    expect("answers-file", 0, vec![file]);
+    expect("answers-failed", 12, vec![Answer::Failed { stream: 5 }]);
+    expect("answers-long", 3_600_000_001, Vec::new());
+    let beyond: &[(&str, &[u8])] = &[
+        ("A", "é".as_bytes()),
+        ("B", "€".as_bytes()),
+        ("C", b"\xed\xa0\x80"),
+    ];
+    expect("answers-text", 0, vec![head(6, beyond, Some(b""))]);
+}
+
+#[test]
+fn passes_over_a_head_of_the_wrong_types_and_goes_on() {
+    let invalid = |stream, error| Answer::Invalid { stream, error };
+    let wrong = |found, wanted| DecodeError::Type { found, wanted };
+    let wanted = vec![
+        Answer::End { stream: 7 },
+        invalid(8, wrong('i', "text")),
+        invalid(9, wrong('i', "text")),
+        invalid(10, DecodeError::Fields(3)),
+        invalid(11, wrong('u', "bytes")),
+        invalid(12, wrong('{', "a list")),
+        invalid(13, wrong('[', "text")),
+        Answer::End { stream: 14 },
+    ];
+    assert_eq!(answers(&vector("answers-wrong")), Ok((0, wanted)));
+}
+
+#[test]
+fn an_answer_of_no_known_form_is_passed_over_and_one_without_a_number_is_not() {
+    let tuple = |count: u8, fields: &[u8]| [&[b'(', count, 0, 0, 0], fields].concat();
+    let nothing = tuple(0, b"");
+    assert_eq!(
+        Answer::read(&mut Reader::new(&nothing)),
+        Err(DecodeError::Truncated)
+    );
+    let text = tuple(1, &version2(b"1"));
+    let wrong = DecodeError::Type {
+        found: 'u',
+        wanted: "a number",
+    };
+    assert_eq!(Answer::read(&mut Reader::new(&text)), Err(wrong));
+    let five = tuple(5, b"i\x09\0\0\0NNNN");
+    let mut reader = Reader::new(&five);
+    let invalid = Answer::Invalid {
+        stream: 9,
+        error: DecodeError::Fields(5),
+    };
+    assert_eq!(Answer::read(&mut reader), Ok(invalid));
+    assert_eq!(reader.skip(), Err(DecodeError::Truncated));
+}
+
+// === broken streams ===
+
+#[test]
+fn a_frame_that_is_cut_off_is_waited_for() {
+    for vector in vectors() {
+        for length in 0..vector.bytes.len() {
+            let whole = decode(&vector.bytes[..length]).unwrap();
+            assert!(whole.is_none(), "{} at {length}", vector.name);
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_is_cut_off_is_an_error() {
+    for vector in vectors() {
+        let payload = &vector.bytes[HEAD..];
+        if vector.sender == "server" {
+            continue;
+        }
+        for length in 0..payload.len() {
+            let mut reader = Reader::new(&payload[..length]);
+            let (name, error) = (vector.name, Err(DecodeError::Truncated));
+            assert_eq!(reader.skip(), error, "{name} at {length}");
+        }
+        let mut reader = Reader::new(payload);
+        assert_eq!(reader.skip(), Ok(()), "{}", vector.name);
+    }
+}
+
+#[test]
+fn answers_that_are_cut_off_are_an_error() {
+    let names = ["answers-whole", "answers-file", "answers-wrong"];
+    for frame in names.map(vector) {
+        for length in HEAD..frame.len() {
+            let mut cut = frame[..length].to_vec();
+            let payload = u32::try_from(length - HEAD).unwrap();
+            cut[..4].copy_from_slice(&payload.to_le_bytes());
+            assert_eq!(answers(&cut), Err(DecodeError::Truncated), "at {length}");
+        }
+    }
+}
+
+#[test]
+fn a_head_that_makes_no_sense_is_an_error() {
+    let error = |frame: &[u8]| decode(frame).map(|_| ()).unwrap_err();
+    for kind in [0, 10, 15, 18, 255] {
+        assert_eq!(error(&[0, 0, 0, 0, kind]), DecodeError::Kind(kind));
+    }
+    let most = u32::try_from(MAX_PAYLOAD).unwrap();
+    let head = |length: u32| [&length.to_le_bytes()[..], &[17]].concat();
+    assert_eq!(
+        error(&head(most + 1)),
+        DecodeError::TooLong(MAX_PAYLOAD + 1)
+    );
+    assert!(decode(&head(most)).unwrap().is_none());
+    assert_eq!(needed(&head(u32::MAX)), HEAD + u32::MAX as usize);
+}
+
+#[test]
+fn a_number_that_is_out_of_range_is_an_error() {
+    let long = |digits: &[u16], negative: bool| {
+        let count = i32::try_from(digits.len()).unwrap();
+        let count = if negative { -count } else { count };
+        let digits = digits.iter().flat_map(|digit| digit.to_le_bytes());
+        let mut out = vec![b'l'];
+        out.extend(count.to_le_bytes());
+        out.extend(digits);
+        out
+    };
+    let unsigned = |bytes: &[u8]| Reader::new(bytes).unsigned();
+    assert_eq!(unsigned(b"i\xff\xff\xff\x7f"), Ok(i32::MAX as u64));
+    assert_eq!(unsigned(b"i\xff\xff\xff\xff"), Err(DecodeError::Range(-1)));
+    assert_eq!(unsigned(&long(&[], false)), Ok(0));
+    assert_eq!(
+        unsigned(&long(&[0x7fff; 4], false)),
+        Ok((1 << 60) - 1),
+        "four digits are the most that fits"
+    );
+    assert_eq!(
+        unsigned(&long(&[1; 5], false)),
+        Err(DecodeError::Range(5)),
+        "that many digits"
+    );
+    assert_eq!(unsigned(&long(&[1], true)), Err(DecodeError::Range(-1)));
+    assert_eq!(
+        Reader::new(b"s\xff\xff\xff\xff").bytes(),
+        Err(DecodeError::Range(-1)),
+        "a length"
+    );
+}
+
+#[test]
+fn passes_over_values_as_deep_as_marshal_makes_them() {
+    // `MAX_MARSHAL_STACK_DEPTH` of CPython.
+    let deep = [b"[\x01\0\0\0".repeat(2000), b"N".to_vec()].concat();
+    let mut reader = Reader::new(&deep);
+    assert_eq!(reader.skip(), Ok(()));
+    assert_eq!(reader.skip(), Err(DecodeError::Truncated));
+}
+
+#[test]
+fn a_value_of_unknown_type_is_not_passed_over() {
+    for code in [b'c', b'r', b'z', b')', b'\xe9', b'0'] {
+        let error = DecodeError::Unknown(char::from(code));
+        assert_eq!(Reader::new(&[code, 0, 0, 0, 0]).skip(), Err(error));
+    }
+}
+
+// === anything ===
+
+/// A value as a worker's `marshal` writes it.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let counted = |code: u8, count: usize, rest: Vec<u8>| {
+        let count = i32::try_from(count).unwrap();
+        [&[code][..], &count.to_le_bytes(), &rest].concat()
+    };
+    let leaf = prop_oneof![
+        prop_oneof![Just(b"N"), Just(b"T"), Just(b"F"), Just(b"."), Just(b"S")]
+            .prop_map(|code| code.to_vec()),
+        any::<i32>().prop_map(|number| payload(|writer| writer.int(number))),
+        any::<[u8; 8]>().prop_map(|float| [&b"g"[..], &float].concat()),
+        any::<[u8; 16]>().prop_map(|complex| [&b"y"[..], &complex].concat()),
+        any::<String>().prop_map(|text| version2(text.as_bytes())),
+        any::<Vec<u8>>().prop_map(|data| payload(|writer| writer.bytes(&data))),
+        any::<Vec<u16>>().prop_map(move |digits| {
+            let rest = digits.iter().flat_map(|digit| digit.to_le_bytes());
+            counted(b'l', digits.len(), rest.collect())
+        }),
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        let items = proptest::collection::vec(inner.clone(), 0..6);
+        let pairs = proptest::collection::vec((inner.clone(), inner), 0..4);
+        prop_oneof![
+            (prop_oneof![Just(b'('), Just(b'['), Just(b'<')], items)
+                .prop_map(move |(code, items)| counted(code, items.len(), items.concat())),
+            pairs.prop_map(|pairs| {
+                let mut out = vec![b'{'];
+                out.extend(
+                    pairs
+                        .into_iter()
+                        .flat_map(|(key, value)| [key, value].concat()),
+                );
+                out.push(b'0');
+                out
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(data in any::<Vec<u8>>()) {
+        let _ = decode(&data);
+        let _ = needed(&data);
+        let _ = Reader::new(&data).skip();
+        let _ = Reader::new(&data).string();
+        let _ = Reader::new(&data).unsigned();
+        let _ = Answer::read(&mut Reader::new(&data));
+    }
+
+    #[test]
+    fn a_changed_frame_never_panics(
+        which in 0_usize..8,
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let frames: Vec<_> = vectors().into_iter().filter(|vector| vector.kind == 17).collect();
+        let mut payload = frames[which % frames.len()].bytes[HEAD..].to_vec();
+        for (index, byte) in changes {
+            let index = index.index(payload.len());
+            payload[index] = byte;
+        }
+        let mut reader = Reader::new(&payload);
+        let count = reader.fields(2).and_then(|reader| {
+            reader.unsigned()?;
+            reader.sequence()
+        });
+        for _ in 0..count.unwrap_or(0).min(1000) {
+            if Answer::read(&mut reader).is_err() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_passed_over_whole(first in value(), second in value()) {
+        let both = [first.clone(), second.clone()].concat();
+        let mut reader = Reader::new(&both);
+        prop_assert_eq!(reader.skip(), Ok(()));
+        prop_assert_eq!(reader.skip(), Ok(()));
+        prop_assert_eq!(reader.skip(), Err(DecodeError::Truncated));
+        for length in 0..first.len() {
+            prop_assert!(Reader::new(&first[..length]).skip().is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_is_found_whole_in_front_of_others(data in any::<Vec<u8>>(), rest in any::<Vec<u8>>()) {
+        let mut out = Vec::new();
+        encode(&mut out, Kind::Requests, |writer| writer.bytes(&data));
+        let length = out.len();
+        out.extend(rest);
+        let (kind, mut reader, found) = decode(&out).unwrap().unwrap();
+        prop_assert_eq!((kind, found), (Kind::Requests, length));
+        prop_assert_eq!(reader.bytes(), Ok(&data[..]));
+        prop_assert_eq!(reader.skip(), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn numbers_come_back(number in 0_u64..1 << 60) {
+        let mut digits = Vec::new();
+        let mut rest = number;
+        while rest > 0 {
+            digits.push(u16::try_from(rest & 0x7fff).unwrap());
+            rest >>= 15;
+        }
+        let mut long = vec![b'l'];
+        long.extend(i32::try_from(digits.len()).unwrap().to_le_bytes());
+        long.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()));
+        prop_assert_eq!(Reader::new(&long).unsigned(), Ok(number));
+        if let Ok(small) = i32::try_from(number) {
+            prop_assert_eq!(Reader::new(&payload(|writer| writer.int(small))).int32(), Ok(small));
+        }
+    }
+
+    #[test]
+    fn text_is_written_short_where_it_can_be(text in any::<String>()) {
+        let out = payload(|writer| writer.text(&text));
+        let head = match (text.is_ascii(), text.len()) {
+            (true, 0..=255) => vec![b'z', u8::try_from(text.len()).unwrap()],
+            (ascii, length) => {
+                let length = u32::try_from(length).unwrap().to_le_bytes();
+                [&[if ascii { b'a' } else { b'u' }][..], &length].concat()
+            }
+        };
+        prop_assert_eq!(out, [&head[..], text.as_bytes()].concat());
+    }
+
+    #[test]
+    fn latin1_is_the_text_of_the_same_characters(data in any::<Vec<u8>>()) {
+        let text: String = data.iter().copied().map(char::from).collect();
+        let (one, other) = (
+            payload(|writer| writer.latin1(&data)),
+            payload(|writer| writer.text(&text)),
+        );
+        prop_assert_eq!(one, other);
+    }
+}
