@@ -1,4 +1,8 @@
 //! The command line, as clap sees it.
+#![expect(
+    clippy::doc_markdown,
+    reason = "what documents an option is the text of --help"
+)]
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

@@ -274,10 +274,10 @@ fn tell(args: &ServeArgs, place: ProbePlace, bound: &BoundServer) {
     };
     match paths.path(Endpoint::Metrics) {
         Some(metrics) => {
-            info!("Starting Prometheus metrics exporter on port {port} with route {metrics}")
+            info!("Starting Prometheus metrics exporter on port {port} with route {metrics}");
         }
         None if args.probe.no_metrics => {
-            info!("Running without Prometheus exporter, because --no-metrics flag was set")
+            info!("Running without Prometheus exporter, because --no-metrics flag was set");
         }
         None => {}
     }
