@@ -1,0 +1,9 @@
+//! End to end: the real `hurricane` binary with real Python behind it, seen from outside.
+//!
+//! `make test` sets `HURRICANE_TEST_PYTHON`, the interpreter (with Django) that the servers under
+//! test use. One theme a file: `cargo test -p hurricane-cli --test e2e shutdown::` runs one.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod wsgi;
