@@ -304,6 +304,19 @@ impl Server {
             .collect()
     }
 
+    /// How many connections its clients have open at the application's port.
+    pub(crate) fn open_connections(&self) -> usize {
+        let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", self.pid())).unwrap();
+        let ours = format!(":{:04X}", self.port());
+        let established = "01";
+        let open = sockets.lines().skip(1).filter(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&ours))
+                && fields.nth(1) == Some(established)
+        });
+        open.count()
+    }
+
     /// Waits until so many workers have become ready, over all its life.
     pub(crate) fn wait_for_workers(&self, count: usize) -> Vec<u32> {
         until("the workers are ready", || {

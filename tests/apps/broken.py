@@ -1,0 +1,8 @@
+"""Does not import."""
+
+
+def deep():
+    raise RuntimeError("broken on purpose")
+
+
+deep()
