@@ -100,6 +100,8 @@ struct State {
     /// In the order of arrival, which is that of their stream ids.
     queue: VecDeque<Job>,
     slots: Vec<Option<Slot>>,
+    /// Of the slot that was added last.
+    serial: u64,
     /// How many slots are busy.
     executing: usize,
     next_stream: i32,
@@ -130,6 +132,7 @@ impl Gateway {
         let state = State {
             queue: VecDeque::new(),
             slots: Vec::new(),
+            serial: 0,
             executing: 0,
             next_stream: 1,
             pace: Pace::new(),
@@ -228,13 +231,7 @@ impl Gateway {
     /// Adds a slot, and reads its answers until its worker is gone.
     pub(crate) fn open(&self, link: Link) -> SlotId {
         let mut state = self.lock();
-        let free = state.slots.iter().position(Option::is_none);
-        let id = SlotId(free.unwrap_or(state.slots.len()));
-        let slot = Some(Slot::new(link.clone()));
-        match free {
-            Some(index) => state.slots[index] = slot,
-            None => state.slots.push(slot),
-        }
+        let id = state.add(link.clone());
         self.assign(&mut state);
         drop(state);
         tokio::spawn(slot::read_answers(self.clone(), id, link));
@@ -257,7 +254,7 @@ impl Gateway {
     /// Takes away a slot whose channel has ended. `begun` is the last request that it began.
     pub(crate) fn close(&self, id: SlotId, begun: Option<i32>) {
         let mut state = self.lock();
-        let Some(slot) = state.slots[id.0].take() else {
+        let Some(slot) = state.remove(id) else {
             return;
         };
         if slot.is_executing() {
@@ -317,12 +314,9 @@ impl Gateway {
     }
 
     /// A write that had to wait has been finished.
-    pub(crate) fn written(&self, id: SlotId, socket: &Arc<UnixStream>) {
+    pub(crate) fn written(&self, id: SlotId) {
         let mut state = self.lock();
-        if let Some(slot) = state
-            .slot(id)
-            .filter(|slot| Arc::ptr_eq(&slot.link().socket, socket))
-        {
+        if let Some(slot) = state.slot(id) {
             slot.written();
             self.settle(&mut state, id);
         }
@@ -399,7 +393,27 @@ impl Gateway {
 
 impl State {
     fn slot(&mut self, id: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.0).and_then(Option::as_mut)
+        let slot = self.slots.get_mut(id.place)?.as_mut();
+        slot.filter(|slot| slot.serial() == id.serial)
+    }
+
+    fn add(&mut self, link: Link) -> SlotId {
+        let free = self.slots.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.serial += 1;
+        self.slots[place] = Some(Slot::new(link, self.serial));
+        SlotId {
+            place,
+            serial: self.serial,
+        }
+    }
+
+    fn remove(&mut self, id: SlotId) -> Option<Slot> {
+        self.slot(id)?;
+        self.slots[id.place].take()
     }
 
     /// The slot that is to have the next requests, and how many of them.
@@ -432,7 +446,16 @@ impl State {
 
     fn ids(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
         let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(id, slot)| Some((SlotId(id), slot.as_ref()?)))
+        slots.filter_map(|(place, slot)| {
+            let slot = slot.as_ref()?;
+            Some((
+                SlotId {
+                    place,
+                    serial: slot.serial(),
+                },
+                slot,
+            ))
+        })
     }
 
     /// Gives up to `room` requests to a slot. What could not be written at once is returned.
@@ -444,17 +467,18 @@ impl State {
             executing,
             ..
         } = self;
-        let slot = slots[id.0].as_mut()?;
+        let slot = slots[id.place].as_mut()?;
         if !slot.is_executing() {
             *executing += 1;
         }
         slot.give(queue, room, frame)
     }
 
-    /// Puts jobs, which are in order, in front of the queue.
+    /// Puts jobs back where they were in the queue, but those whose clients wait no more.
     fn requeue(&mut self, jobs: Vec<Job>) {
-        for job in jobs.into_iter().rev() {
-            self.queue.push_front(job);
+        for job in jobs.into_iter().filter(Job::is_awaited) {
+            let place = self.queue.partition_point(|queued| queued.is_before(&job));
+            self.queue.insert(place, job);
         }
     }
 }

@@ -51,6 +51,18 @@ impl Job {
         }
     }
 
+    /// Whether the client still waits for the answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.answer
+            .as_ref()
+            .is_some_and(|answer| !answer.is_closed())
+    }
+
+    /// Whether it came in before the other. Stream ids have 31 bits and come round again.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        other.stream.wrapping_sub(self.stream).wrapping_shl(1) > 0
+    }
+
     /// Whether the client has waited as long as it is to.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         self.answer.is_some() && self.deadline.is_some_and(|deadline| deadline <= now)

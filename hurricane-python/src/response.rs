@@ -1,6 +1,7 @@
 //! A worker's answer as an HTTP response.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io,
     os::unix::fs::FileExt,
@@ -59,6 +60,8 @@ pub(crate) enum InvalidHead {
     Status(String),
     #[error("status {0} is no final status")]
     Informational(u16),
+    #[error("Content-Length {0:?} is no number, or there is another one")]
+    Length(String),
     #[error("header name {0:?} is not a token")]
     Name(String),
     #[error("value {value:?} of header {name:?} has characters that HTTP does not allow")]
@@ -224,7 +227,8 @@ pub(crate) fn response(
     };
     *response.status_mut() = code;
     if code.canonical_reason().map(str::as_bytes) != Some(reason) {
-        let reason = ReasonPhrase::try_from(reason).map_err(|_| invalid())?;
+        let reason = native(reason).ok_or_else(invalid)?;
+        let reason = ReasonPhrase::try_from(reason.into_owned()).map_err(|_| invalid())?;
         response.extensions_mut().insert(reason);
     }
     let map = response.headers_mut();
@@ -239,19 +243,42 @@ pub(crate) fn response(
             name: parsed.as_str().to_owned(),
             value: String::from_utf8_lossy(value).into_owned(),
         })?;
+        if parsed == header::CONTENT_LENGTH && !is_length(&value, map.get(header::CONTENT_LENGTH)) {
+            return Err(InvalidHead::Length(
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            ));
+        }
         map.append(parsed, value);
     }
     Ok(response)
 }
 
-/// Reads a "native string" of PEP 3333, whose characters each stand for one byte.
 fn header_value(value: &[u8], source: &Bytes) -> Option<HeaderValue> {
-    if value.is_ascii() {
-        return HeaderValue::from_maybe_shared(source.slice_ref(value.trim_ascii())).ok();
+    match native(value)? {
+        Cow::Borrowed(value) => {
+            HeaderValue::from_maybe_shared(source.slice_ref(value.trim_ascii())).ok()
+        }
+        Cow::Owned(value) => HeaderValue::from_bytes(value.trim_ascii()).ok(),
     }
-    let text = std::str::from_utf8(value).ok()?;
+}
+
+/// Whether this is a body's length, and the only one (RFC 9110 section 8.6).
+fn is_length(value: &HeaderValue, before: Option<&HeaderValue>) -> bool {
+    let digits = value.as_bytes();
+    before.is_none()
+        && !digits.is_empty()
+        && digits.len() < 19
+        && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// The bytes that a "native string" of PEP 3333 stands for: one for each character.
+fn native(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if text.is_ascii() {
+        return Some(Cow::Borrowed(text));
+    }
+    let text = std::str::from_utf8(text).ok()?;
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
-    HeaderValue::from_bytes(bytes?.trim_ascii()).ok()
+    bytes.map(Cow::Owned)
 }
 
 /// The connection is the server's business (PEP 3333, "Other HTTP Features"; RFC 9110 section 7.6.1).

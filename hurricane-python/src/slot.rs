@@ -41,13 +41,18 @@ const BUFFER: usize = 288 * 1024;
 /// How many descriptors one read may bring: each comes in a frame of its own.
 const DESCRIPTORS: usize = 8;
 
-/// A slot's place at the gateway.
+/// A slot's place at the gateway. A place is used again; the serial number tells a slot from
+/// those that had its place before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SlotId(pub(crate) usize);
+pub(crate) struct SlotId {
+    pub(crate) place: usize,
+    pub(crate) serial: u64,
+}
 
 /// One Python thread.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    serial: u64,
     link: Link,
     /// What it has, in the order in which it answers.
     jobs: VecDeque<Job>,
@@ -88,8 +93,9 @@ pub(crate) struct Unsent {
 // === impl Slot ===
 
 impl Slot {
-    pub(crate) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link, serial: u64) -> Self {
         Self {
+            serial,
             link,
             jobs: VecDeque::new(),
             since: Instant::now(),
@@ -101,8 +107,8 @@ impl Slot {
         }
     }
 
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Whether it has anything in hand.
@@ -145,7 +151,8 @@ impl Slot {
 
     /// How many requests it may be given though it is busy.
     pub(crate) fn room_ahead(&self, limit: usize) -> Option<usize> {
-        let blocked = self.retired || self.writing || self.streaming || self.recalling;
+        let blocked =
+            !self.executing || self.retired || self.writing || self.streaming || self.recalling;
         // Half empty: topping up by one at a time would cost a write for each.
         (!blocked && self.jobs.len() * 2 <= limit).then(|| limit - self.jobs.len())
     }
@@ -312,7 +319,7 @@ pub(crate) async fn finish_writing(
             Err(_) => return,
         }
     }
-    gateway.written(id, &socket);
+    gateway.written(id);
 }
 
 /// Reads a slot's answers until its worker is gone.
@@ -496,8 +503,6 @@ struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
-    /// The last read took all that there was.
-    drained: bool,
 }
 
 impl Buffer {
@@ -506,7 +511,6 @@ impl Buffer {
             data: vec![0; BUFFER],
             start: 0,
             end: 0,
-            drained: false,
         }
     }
 
@@ -537,19 +541,26 @@ impl Buffer {
                 self.data.resize(needed, 0);
             }
         }
-        if self.drained {
-            // What the runtime knows is older than that read: have it wait for news, and spare
-            // a read that would find nothing.
-            let stale = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            let _ = socket.try_io(Interest::READABLE, stale);
-        }
-        let space = &mut self.data[self.end..];
-        let (room, before) = (space.len(), files.len());
-        let got = socket
-            .async_io(Interest::READABLE, || receive(socket, space, files))
-            .await?;
-        // A read also stops short behind a descriptor.
-        self.drained = got < room && files.len() == before;
+        let (space, before) = (&mut self.data[self.end..], files.len());
+        let got = loop {
+            socket.readable().await?;
+            let mut last = None;
+            let read = socket.try_io(Interest::READABLE, || {
+                let got = receive(socket, space, files)?;
+                // A short read took all there was, but where it stopped behind a descriptor. Told
+                // so, the runtime waits for news at once, which spares a read that finds nothing.
+                if got > 0 && got < space.len() && files.len() == before {
+                    last = Some(got);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(got)
+            });
+            match (read, last) {
+                (_, Some(got)) | (Ok(got), None) => break got,
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (Err(error), None) => return Err(error),
+            }
+        };
         self.end += got;
         Ok(got)
     }

@@ -213,37 +213,43 @@ impl<'a> Reader<'a> {
 
     /// Passes over one value of any type that can be in an answer.
     pub(crate) fn skip(&mut self) -> Result<(), DecodeError> {
-        match self.take(1)?[0] {
-            b'N' | b'T' | b'F' | b'S' | b'.' => {}
-            b'i' => {
-                self.take(4)?;
-            }
-            b'g' => {
-                self.take(8)?;
-            }
-            b'y' => {
-                self.take(16)?;
-            }
-            b'l' => {
-                let digits = self.fixed()?.unsigned_abs() as usize;
-                self.take(digits.saturating_mul(2))?;
-            }
-            b'u' | b's' => {
-                let length = self.length()?;
-                self.take(length)?;
-            }
-            b'(' | b'[' | b'<' | b'>' => {
-                for _ in 0..self.length()? {
-                    self.skip()?;
-                }
-            }
-            b'{' => {
-                while self.input.first() != Some(&b'0') {
-                    self.skip()?;
-                }
+        // Counted and not recursed into: how deep values lie within each other is the other side's doing.
+        let mut left = 1_usize;
+        let mut open_dicts = Vec::new();
+        while left > 0 || !open_dicts.is_empty() {
+            // A dict does not tell how many values it has: what was left waits until its end.
+            if left == 0 && self.input.first() == Some(&b'0') {
                 self.take(1)?;
+                left = open_dicts.pop().unwrap_or_default();
+                continue;
             }
-            found => return Err(DecodeError::Unknown(char::from(found))),
+            left = left.saturating_sub(1);
+            match self.take(1)?[0] {
+                b'N' | b'T' | b'F' | b'S' | b'.' => {}
+                b'i' => {
+                    self.take(4)?;
+                }
+                b'g' => {
+                    self.take(8)?;
+                }
+                b'y' => {
+                    self.take(16)?;
+                }
+                b'l' => {
+                    let digits = self.fixed()?.unsigned_abs() as usize;
+                    self.take(digits.saturating_mul(2))?;
+                }
+                b'u' | b's' => {
+                    let length = self.length()?;
+                    self.take(length)?;
+                }
+                b'(' | b'[' | b'<' | b'>' => left = left.saturating_add(self.length()?),
+                b'{' => {
+                    open_dicts.push(left);
+                    left = 0;
+                }
+                found => return Err(DecodeError::Unknown(char::from(found))),
+            }
         }
         Ok(())
     }

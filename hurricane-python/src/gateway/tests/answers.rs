@@ -172,7 +172,6 @@ async fn the_application_is_told_when_the_client_of_its_stream_goes() {
 }
 
 #[tokio::test]
-#[ignore = "known bug: news that came meanwhile are taken for old"]
 async fn a_slow_client_gets_what_came_while_it_was_waited_for() {
     one_request!(gateway, worker, ticket);
     let mut first = vec![head(1, b"200 OK", None)];

@@ -85,7 +85,6 @@ async fn idle_slots_share_what_there_is() {
 }
 
 #[tokio::test]
-#[ignore = "known bug: an idle thread of the process is taken for the one with the most room"]
 async fn a_brief_application_runs_in_one_thread_of_a_process() {
     let gateway = gateway_at_pace(BRIEF);
     let mut workers = [Process::start(&gateway, 2), Process::start(&gateway, 2)];
