@@ -141,11 +141,11 @@ pub(crate) struct ProbeArgs {
     pub(crate) metrics: String,
 
     /// Answer no probes and no metrics
-    #[arg(long, env = "HURRICANE_NO_PROBE", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "HURRICANE_NO_PROBE", value_parser = value::boolean)]
     pub(crate) no_probe: bool,
 
     /// Collect and answer no metrics
-    #[arg(long, env = "HURRICANE_NO_METRICS", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "HURRICANE_NO_METRICS", value_parser = value::boolean)]
     pub(crate) no_metrics: bool,
 
     /// Not ready while so many requests wait for a worker
@@ -229,7 +229,7 @@ pub(crate) struct LogArgs {
     pub(crate) log_format: LogFormat,
 
     /// Do not log each request
-    #[arg(long, env = "HURRICANE_NO_ACCESS_LOG", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "HURRICANE_NO_ACCESS_LOG", value_parser = value::boolean)]
     pub(crate) no_access_log: bool,
 }
 

@@ -86,6 +86,7 @@ fn sentence(error: &clap::Error) -> String {
     let mut sentence = first.strip_prefix("error: ").unwrap_or(first).to_owned();
     if error.kind() == ErrorKind::InvalidValue
         && let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
+        && !values.is_empty()
     {
         sentence.push_str(&format!(" (one of {})", values.join(", ")));
     }

@@ -44,11 +44,6 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
 
 async fn serve(args: &ServeArgs) -> Result<()> {
     let started = Instant::now();
-    info!(
-        "hurricane {} (pid {})",
-        env!("CARGO_PKG_VERSION"),
-        std::process::id()
-    );
     let place = ProbePlace::of(args)?;
 
     // From the application outward: its workers, the queue before them, the counting.
@@ -71,6 +66,11 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         builder = builder.no_probes();
     }
     let hurricane = build(builder)?;
+    info!(
+        "hurricane {} (pid {})",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
 
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());

@@ -36,6 +36,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         })
 }
 
+/// What switches an option that is a flag on or off.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("this is true, yes, on or 1, or false, no, off or 0".to_owned()),
+    }
+}
+
 /// A number that is at least one.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
     text.parse()
@@ -92,6 +101,17 @@ mod tests {
         for wrong in ["", "M", "-1", "1T", "99999999999G"] {
             assert!(size(wrong).is_err(), "{wrong:?} is no size");
         }
+    }
+
+    #[test]
+    fn reads_flags() {
+        for on in ["1", "true", "True", "yes", "on"] {
+            assert_eq!(boolean(on), Ok(true));
+        }
+        for off in ["", "0", "False", "no", "off"] {
+            assert_eq!(boolean(off), Ok(false));
+        }
+        assert!(boolean("maybe").is_err());
     }
 
     #[test]
