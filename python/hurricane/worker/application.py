@@ -57,7 +57,8 @@ def load_django():
     settings_module = os.environ.get("DJANGO_SETTINGS_MODULE") or settings_module_of_manage_py("manage.py")
     if not settings_module:
         raise LoadError("application", "no application was named and none was found: give --app module:attribute, set "
-                                       f"DJANGO_SETTINGS_MODULE, or start in the folder of manage.py (this is {os.getcwd()})")
+                                       "DJANGO_SETTINGS_MODULE, or start in the folder of manage.py "
+                                       f"(this is {os.getcwd()})")
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     try:
         import django
@@ -75,7 +76,8 @@ def load_django():
         return get_wsgi_application()
     except BaseException:
         show()
-        raise LoadError("application", f"the Django project with the settings {settings_module!r} does not load") from None
+        raise LoadError("application",
+                        f"the Django project with the settings {settings_module!r} does not load") from None
 
 
 def settings_module_of_manage_py(path):
