@@ -8,6 +8,8 @@ mod bodies;
 #[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod wsgi;

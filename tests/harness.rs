@@ -10,7 +10,7 @@ use std::{
 
 pub(crate) use self::{
     client::{Connection, Head, Request, Response, get, post},
-    server::{Ended, Launch, Server, python},
+    server::{Ended, Launch, Server, kill, python},
 };
 
 mod client;
@@ -38,6 +38,13 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// Waits until something holds.
 pub(crate) fn until_true(what: &str, mut holds: impl FnMut() -> bool) {
     until(what, || holds().then_some(()));
+}
+
+/// The value of a metric that has no labels.
+pub(crate) fn metric(server: &Server, name: &str) -> Option<f64> {
+    let metrics = get(server.probe_port(), "/metrics").text();
+    let mut lines = metrics.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// The processes whose parent is `pid`, with the letter of their state (`Z` is a zombie).
