@@ -12,4 +12,6 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod shutdown;
+#[cfg(test)]
 mod wsgi;
