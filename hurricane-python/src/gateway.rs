@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! A *slot* is a Python thread with a data channel of its own. A request that came in whole is a
+//! A *slot* is a Python thread with data channels of its own. A request that came in whole is a
 //! [`Job`]; it waits in one bounded first-in-first-out queue until a slot takes it. Idle slots
 //! come first, those of the process that has the least to do before others. Only when there is
 //! none, and the application has been quick of late (see [`Pace`]), a slot that is busy is given
@@ -20,16 +20,14 @@
 
 use std::{
     collections::VecDeque,
+    os::unix::net::UnixStream as StdUnixStream,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use http::Response;
 use hurricane_core::Traffic;
-use tokio::{
-    net::UnixStream,
-    sync::{Notify, mpsc, oneshot},
-};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     job::{Job, JobBody},
@@ -459,7 +457,7 @@ impl State {
     }
 
     /// Gives up to `room` requests to a slot. What could not be written at once is returned.
-    fn give(&mut self, id: SlotId, room: usize) -> Option<(Arc<UnixStream>, Unsent)> {
+    fn give(&mut self, id: SlotId, room: usize) -> Option<(Arc<StdUnixStream>, Unsent)> {
         let Self {
             queue,
             slots,

@@ -1,11 +1,14 @@
-//! One Python thread as the gateway sees it: its data channel and the requests it has.
+//! One Python thread as the gateway sees it: its data channels and the requests it has.
 
 use std::{
     collections::VecDeque,
     fs::File,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -73,7 +76,12 @@ pub(crate) struct Slot {
 /// The gateway's end of a slot's channel, for the one who reads it.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    pub(crate) socket: Arc<UnixStream>,
+    /// Where requests are written. The runtime does not watch it: it would wake up whenever the
+    /// worker reads.
+    pub(crate) requests: Arc<StdUnixStream>,
+    /// Where answers are read. Apart from the requests, since a thread that waits on a socket is
+    /// woken in vain when what it sent there before is read.
+    pub(crate) answers: Arc<UnixStream>,
     pub(crate) control: Control,
     /// Which of its worker's slots it is.
     pub(crate) index: usize,
@@ -164,7 +172,7 @@ impl Slot {
         queue: &mut VecDeque<Job>,
         room: usize,
         buffer: &mut Vec<u8>,
-    ) -> Option<(Arc<UnixStream>, Unsent)> {
+    ) -> Option<(Arc<StdUnixStream>, Unsent)> {
         if !self.executing {
             self.executing = true;
             self.link.load.fetch_add(1, Relaxed);
@@ -193,7 +201,7 @@ impl Slot {
             }
         });
         // An error means that the worker is gone, which the reader of the channel will see.
-        let sent = send(&self.link.socket, buffer, file.as_deref()).unwrap_or_default();
+        let sent = send(&self.link.requests, buffer, file.as_deref()).unwrap_or_default();
         if sent == buffer.len() {
             return None;
         }
@@ -202,7 +210,7 @@ impl Slot {
             data: buffer[sent..].to_vec(),
             file: file.filter(|_| sent == 0),
         };
-        Some((Arc::clone(&self.link.socket), unsent))
+        Some((Arc::clone(&self.link.requests), unsent))
     }
 
     /// Removes a request that is being answered.
@@ -279,43 +287,47 @@ impl Slot {
 // === the channel ===
 
 /// Writes what can be written now; how many bytes that was.
-fn send(socket: &UnixStream, data: &[u8], file: Option<&File>) -> io::Result<usize> {
-    socket.try_io(Interest::WRITABLE, || {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = file.map(|file| [file.as_fd()]);
-        if let Some(descriptors) = &descriptors {
-            ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        let slices = [IoSlice::new(data)];
-        Ok(sendmsg(
-            socket,
-            &slices,
-            &mut ancillary,
-            SendFlags::NOSIGNAL,
-        )?)
-    })
+fn send(socket: &StdUnixStream, data: &[u8], file: Option<&File>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = file.map(|file| [file.as_fd()]);
+    if let Some(descriptors) = &descriptors {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let slices = [IoSlice::new(data)];
+    Ok(sendmsg(
+        socket,
+        &slices,
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?)
 }
 
 /// Writes the rest of a frame for which the socket had no room.
 pub(crate) async fn finish_writing(
     gateway: Gateway,
     id: SlotId,
-    socket: Arc<UnixStream>,
+    socket: Arc<StdUnixStream>,
     mut unsent: Unsent,
 ) {
+    // An error, here and below, means that the worker is gone, which the reader of its answers
+    // sees too.
+    let Ok(room) = socket.try_clone().and_then(UnixStream::from_std) else {
+        return;
+    };
     let mut data = unsent.data.as_slice();
     while !data.is_empty() {
-        if socket.writable().await.is_err() {
+        if room.writable().await.is_err() {
             return;
         }
-        match send(&socket, data, unsent.file.as_deref()) {
+        match room.try_io(Interest::WRITABLE, || {
+            send(&socket, data, unsent.file.as_deref())
+        }) {
             Ok(sent) => {
                 unsent.file = None;
                 data = &data[sent..];
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // The worker is gone, which the reader of the channel sees too.
             Err(_) => return,
         }
     }
@@ -337,7 +349,7 @@ pub(crate) async fn read_answers(gateway: Gateway, id: SlotId, slot: Link) {
     };
     let mut buffer = Buffer::new();
     loop {
-        let read = buffer.fill(&slot.socket, &mut answers.files).await;
+        let read = buffer.fill(&slot.answers, &mut answers.files).await;
         if !matches!(read, Ok(1..)) {
             break;
         }

@@ -209,11 +209,8 @@ impl Worker {
         };
         let begun = Begun::new(config.threads).map_err(spawn)?;
         let (control, their_control) = pair().map_err(spawn)?;
-        let data: Vec<_> = (0..config.threads)
-            .map(|_| pair())
-            .collect::<Result<_, _>>()
-            .map_err(spawn)?;
-        let (data, their_data): (Vec<_>, Vec<_>) = data.into_iter().unzip();
+        let control = UnixStream::from_std(control).map_err(spawn)?;
+        let (data, their_data) = data_channels(config.threads).map_err(spawn)?;
         let mut child = process(config, &their_control, &their_data, &begun)
             .and_then(|mut process| process.spawn())
             .map_err(spawn)?;
@@ -251,8 +248,9 @@ impl Worker {
         let links: Vec<Link> = data
             .into_iter()
             .enumerate()
-            .map(|(index, socket)| Link {
-                socket: Arc::new(socket),
+            .map(|(index, (requests, answers))| Link {
+                requests: Arc::new(requests),
+                answers: Arc::new(answers),
                 control: commands.clone(),
                 index,
                 begun: Arc::clone(&begun),
@@ -342,16 +340,31 @@ impl Worker {
     fn shut(&self, how: Shutdown) {
         for link in &self.links {
             // What the process sent before is still read. An error means that it is shut.
-            let _ = rustix::net::shutdown(&*link.socket, how);
+            let _ = rustix::net::shutdown(&*link.answers, how);
+            let _ = rustix::net::shutdown(&*link.requests, how);
         }
     }
 }
 
 /// A channel: our end, and that which the worker inherits.
-fn pair() -> io::Result<(UnixStream, OwnedFd)> {
+fn pair() -> io::Result<(StdUnixStream, OwnedFd)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    Ok((UnixStream::from_std(ours)?, theirs.into()))
+    Ok((ours, theirs.into()))
+}
+
+/// Our ends of the data channels, for requests and for answers, and those of the worker.
+type DataChannels = (Vec<(StdUnixStream, UnixStream)>, Vec<[OwnedFd; 2]>);
+
+fn data_channels(threads: usize) -> io::Result<DataChannels> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..threads {
+        let (requests, their_requests) = pair()?;
+        let (answers, their_answers) = pair()?;
+        ours.push((requests, UnixStream::from_std(answers)?));
+        theirs.push([their_requests, their_answers]);
+    }
+    Ok((ours, theirs))
 }
 
 #[expect(
@@ -361,7 +374,7 @@ fn pair() -> io::Result<(UnixStream, OwnedFd)> {
 fn process(
     config: &WorkerConfig,
     control: &OwnedFd,
-    data: &[OwnedFd],
+    data: &[[OwnedFd; 2]],
     begun: &Begun,
 ) -> io::Result<Process> {
     let mut process = Process::new(&config.python);
@@ -377,6 +390,7 @@ fn process(
         .kill_on_drop(true);
     let numbers: Vec<_> = data
         .iter()
+        .flatten()
         .chain([control])
         .map(AsRawFd::as_raw_fd)
         .chain([begun.0.as_raw_fd()])
@@ -409,7 +423,7 @@ fn write_config(
     config: &WorkerConfig,
     root_path: &str,
     server: SocketAddr,
-    data: &[OwnedFd],
+    data: &[[OwnedFd; 2]],
     begun: &Begun,
 ) {
     writer.dict();
@@ -430,8 +444,10 @@ fn write_config(
     writer.bool(config.multiprocess);
     writer.text("data");
     writer.list(data.len());
-    for descriptor in data {
-        writer.int(descriptor.as_raw_fd());
+    for [requests, answers] in data {
+        writer.tuple(2);
+        writer.int(requests.as_raw_fd());
+        writer.int(answers.as_raw_fd());
     }
     writer.text("begun");
     writer.int(begun.0.as_raw_fd());

@@ -44,7 +44,7 @@ class Server:
     def __init__(self, test, application, begun=None, **values):
         self.channel, theirs = pair(test)
         self.begun = begun or memoryview(mmap.mmap(-1, 4)).cast("I")
-        self.slot = wsgi.Slot(0, theirs, application, config(**values), self.begun)
+        self.slot = wsgi.Slot(0, theirs, theirs, application, config(**values), self.begun)
         self.waiting = []
         self.test = test
         self.slot.start()

@@ -53,7 +53,8 @@ class Bootstrap(unittest.TestCase):
         self.control, control = pair(self)
         ends = [pair(self) for _ in range(slots)]
         self.slots = [channel for channel, _ in ends]
-        theirs = [control, *(sock for _, sock in ends)]
+        # The test talks to a slot over one socket, of which the worker has two descriptors, one for each direction.
+        theirs = [control, *(end for _, sock in ends for end in (sock, sock.dup()))]
         numbers = [sock.fileno() for sock in theirs]
         # No PYTHONPATH: the package is to come over the channel.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -66,7 +67,8 @@ class Bootstrap(unittest.TestCase):
         self.control.send(frame.SOURCES, sources())
         self.control.send(frame.CONFIG, {
             "app": app, "root_path": "/root", "server_name": "localhost", "server_port": "8000",
-            "server_software": "hurricane", "multiprocess": True, "data": numbers[1:], "begun": page.fileno()})
+            "server_software": "hurricane", "multiprocess": True, "data": list(zip(numbers[1::2], numbers[2::2])),
+            "begun": page.fileno()})
 
     def end(self):
         self.process.kill()

@@ -14,6 +14,7 @@ use std::{
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
     task::yield_now,
 };
 
@@ -34,7 +35,8 @@ struct Process {
 /// A slot, seen from its worker.
 struct Thread {
     id: SlotId,
-    socket: UnixStream,
+    requests: UnixStream,
+    answers: UnixStream,
 }
 
 /// What a worker finds of a request: its stream and its body, `None` for one in a file.
@@ -51,15 +53,24 @@ impl Process {
         let (control, commands) = mpsc::unbounded_channel();
         let slots = (0..slots)
             .map(|index| {
-                let (ours, theirs) = UnixStream::pair().unwrap();
+                let (requests, theirs) = StdUnixStream::pair().unwrap();
+                let (answers, answering) = UnixStream::pair().unwrap();
+                for end in [&requests, &theirs] {
+                    end.set_nonblocking(true).unwrap();
+                }
                 let id = gateway.open(Link {
-                    socket: Arc::new(ours),
+                    requests: Arc::new(requests),
+                    answers: Arc::new(answers),
                     control: control.clone(),
                     index,
                     begun: Arc::clone(&begun),
                     load: Arc::clone(&load),
                 });
-                Thread { id, socket: theirs }
+                Thread {
+                    id,
+                    requests: UnixStream::from_std(theirs).unwrap(),
+                    answers: answering,
+                }
             })
             .collect();
         Self {
@@ -100,10 +111,10 @@ impl Thread {
     /// Waits for a frame; the requests in it.
     async fn receive(&mut self) -> Vec<Given> {
         let mut data = vec![0; frame::HEAD];
-        self.socket.read_exact(&mut data).await.unwrap();
+        self.requests.read_exact(&mut data).await.unwrap();
         data.resize(frame::needed(&data), 0);
         let rest = &mut data[frame::HEAD..];
-        self.socket.read_exact(rest).await.unwrap();
+        self.requests.read_exact(rest).await.unwrap();
         assert_eq!(data[4], Kind::Requests as u8);
         requests(&data[frame::HEAD..])
     }
@@ -119,11 +130,11 @@ impl Thread {
         settle().await;
         let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        recv(&self.socket, &mut byte[..], flags).is_err()
+        recv(&self.requests, &mut byte[..], flags).is_err()
     }
 
     async fn send(&mut self, frame: &[u8]) {
-        self.socket.write_all(frame).await.unwrap();
+        self.answers.write_all(frame).await.unwrap();
     }
 
     /// Sends a frame together with a descriptor.
@@ -133,7 +144,7 @@ impl Thread {
         let descriptors = [file.as_fd()];
         assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
         let slices = [IoSlice::new(frame)];
-        let sent = sendmsg(&self.socket, &slices, &mut ancillary, SendFlags::empty()).unwrap();
+        let sent = sendmsg(&self.answers, &slices, &mut ancillary, SendFlags::empty()).unwrap();
         assert_eq!(sent, frame.len());
     }
 

@@ -47,9 +47,11 @@ class Worker:
             self.send(frame.FAILED, (error.reason, str(error)))
             return 1
         begun = memoryview(mmap.mmap(config.begun, 0)).cast("I")
-        for index, descriptor in enumerate(config.data):
-            os.set_inheritable(descriptor, False)
-            self.slots.append(Slot(index, socket.socket(fileno=descriptor), app, config, begun))
+        for index, descriptors in enumerate(config.data):
+            requests, answers = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+            requests.set_inheritable(False)
+            answers.set_inheritable(False)
+            self.slots.append(Slot(index, requests, answers, app, config, begun))
         threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
         # What the application has built so far lives as long as the process: keep the collector from visiting it.
         gc.collect()

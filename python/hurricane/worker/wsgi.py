@@ -1,4 +1,4 @@
-"""Runs a WSGI application (PEP 3333): one ``Slot`` is one thread with a data channel of its own."""
+"""Runs a WSGI application (PEP 3333): one ``Slot`` is one thread with data channels of its own."""
 import os
 import socket
 import stat
@@ -43,12 +43,14 @@ class ClientGone(BaseException):
 class Slot(threading.Thread):
     """Runs requests one after the other, and answers them in the order they were begun."""
 
-    def __init__(self, index, sock, application, config, begun):
+    def __init__(self, index, requests, answers, application, config, begun):
         super().__init__(name=f"hurricane-wsgi-{index}", daemon=True)
         self.index = index
         self.begun = begun                # memory shared with the server: the stream each slot began last
-        self.channel = Channel(sock)
-        self.sock = sock
+        # Two sockets, each for one direction: a thread that waits on a socket to which it also writes is woken
+        # whenever the other side reads.
+        self.channel = Channel(requests)
+        self.answers = answers
         self.application = application
         # Bound once, as they are needed for every request.
         self.respond, self.writer = self.start_response, self.write
@@ -108,7 +110,7 @@ class Slot(threading.Thread):
                 return False
             if frame is None:
                 return False
-            self.pending.extend(frame[1])
+            self.take(frame[1])
         self.busy_since = perf_counter()
         return True
 
@@ -126,7 +128,7 @@ class Slot(threading.Thread):
                         frame = self.channel.receive(socket.MSG_DONTWAIT)
                         if frame is None:
                             break
-                        self.pending.extend(frame[1])
+                        self.take(frame[1])
                         self.take_back(returned)
                 except (BlockingIOError, ConnectionResetError):
                     pass
@@ -135,12 +137,22 @@ class Slot(threading.Thread):
         self.flush()
         return sorted(returned)
 
+    def take(self, requests):
+        """Adds requests that have come, each with the file that its body was spooled to."""
+        descriptors = self.channel.descriptors
+        if descriptors:
+            requests = [
+                request if type(request[-1]) is bytes else (*request[:-1], os.fdopen(descriptors.popleft(), "rb"))
+                for request in requests
+            ]
+        self.pending.extend(requests)
+
     def take_back(self, returned):
         try:
             while True:
                 request = self.pending.popleft()
-                if type(request[-1]) is int:
-                    os.close(self.channel.descriptors.popleft())
+                if type(request[-1]) is not bytes:
+                    request[-1].close()
                 returned.append(request[0])
         except IndexError:
             pass
@@ -165,17 +177,17 @@ class Slot(threading.Thread):
             data = encode(ANSWERS, (busy, [plain(answer) for answer in answers]))
         try:
             if descriptor is None:
-                self.sock.sendall(data)
+                self.answers.sendall(data)
             else:
-                sent = socket.send_fds(self.sock, [data], [descriptor])
-                self.sock.sendall(data[sent:])
+                sent = socket.send_fds(self.answers, [data], [descriptor])
+                self.answers.sendall(data[sent:])
         except (BrokenPipeError, ConnectionResetError):
             # The server is gone or has given this worker up; the channel's end will be seen when it is read.
             self.held.clear()
 
     # --- one request
 
-    def handle(self, stream, method, path, query, protocol, address, port, headers, request_body):
+    def handle(self, stream, method, path, query, protocol, address, port, headers, body):
         # Should this process be killed, the server still reads here what had begun and must not run again.
         self.begun[self.index] = stream
         environ = self.environ.copy()
@@ -185,7 +197,7 @@ class Slot(threading.Thread):
         environ["SERVER_PROTOCOL"] = protocol
         environ["REMOTE_ADDR"] = address
         environ["REMOTE_PORT"] = port
-        environ["wsgi.input"] = BytesIO(request_body) if type(request_body) is bytes else self.spooled()
+        environ["wsgi.input"] = BytesIO(body) if type(body) is bytes else body
         environ.update(headers)
         self.stream = stream
         self.status = None
@@ -195,11 +207,11 @@ class Slot(threading.Thread):
             result = self.application(environ, self.respond)
             if type(result) is list and self.status is not None and not self.started:
                 # By far the most common answer, so without detours. It has nothing to be closed.
-                body = result[0] if len(result) == 1 else b"".join(result)
-                if len(body) > SMALL:
-                    self.whole(body)
+                data = result[0] if len(result) == 1 else b"".join(result)
+                if len(data) > SMALL:
+                    self.whole(data)
                 else:
-                    self.held.append((stream, self.status, self.headers, body))
+                    self.held.append((stream, self.status, self.headers, data))
                 return
             self.answer(method, result)
         except ClientGone:
@@ -209,8 +221,8 @@ class Slot(threading.Thread):
         finally:
             if type(result) is not list:
                 self.close(result, method, path)
-            if type(request_body) is not bytes:
-                environ["wsgi.input"].close()
+            if type(body) is not bytes:
+                body.close()
 
     def close(self, result, method, path):
         try:
@@ -219,9 +231,6 @@ class Slot(threading.Thread):
         except BaseException:
             # The answer is complete (or has failed) by now: the log is all that is left to tell.
             report(method, path)
-
-    def spooled(self):
-        return os.fdopen(self.channel.descriptors.popleft(), "rb")
 
     def start_response(self, status, headers, exc_info=None):
         if exc_info:
@@ -305,6 +314,7 @@ class Slot(threading.Thread):
 
     def piece(self, data):
         """A part of a body that is being made: sent at once, as PEP 3333 asks for."""
+        view = memoryview(data)
         if not self.started:
             if self.status is None:
                 raise AssertionError("the body began before start_response was called")
@@ -312,7 +322,6 @@ class Slot(threading.Thread):
             self.held.append((self.stream, self.status, self.headers, None))
         if self.cancelled == self.stream:
             raise ClientGone
-        view = memoryview(data)
         for begin in range(0, len(view), PIECE):
             self.send_now((self.stream, view[begin:begin + PIECE]))
 

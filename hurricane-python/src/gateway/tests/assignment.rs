@@ -126,13 +126,13 @@ async fn a_body_in_a_file_comes_with_a_frame_of_its_own() {
 
     let mut files = VecDeque::new();
     let mut data = [0; 64];
-    slot.socket.readable().await.unwrap();
+    slot.requests.readable().await.unwrap();
     let got = {
         let mut room = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = rustix::net::RecvAncillaryBuffer::new(&mut room);
         let slices = &mut [std::io::IoSliceMut::new(&mut data)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let got = rustix::net::recvmsg(&slot.socket, slices, &mut ancillary, flags).unwrap();
+        let got = rustix::net::recvmsg(&slot.requests, slices, &mut ancillary, flags).unwrap();
         for message in ancillary.drain() {
             if let rustix::net::RecvAncillaryMessage::ScmRights(descriptors) = message {
                 files.extend(descriptors.map(std::fs::File::from));
