@@ -128,10 +128,15 @@ impl BoundServer {
                 task().await;
             }
         };
-        let ended = tokio::select! {
-            biased;
-            _ = signals.recv() => Err(ServeError::Cut),
-            () = shutdown => Ok(()),
+        let ended = if matches!(served, Err(ServeError::Cut)) {
+            // A second signal ends what takes its time, and so do these.
+            Ok(())
+        } else {
+            tokio::select! {
+                biased;
+                _ = signals.recv() => Err(ServeError::Cut),
+                () = shutdown => Ok(()),
+            }
         };
         hurricane.lifecycle.stop();
         let cut = matches!((&served, &ended), (Err(ServeError::Cut), _) | (_, Err(_)));
