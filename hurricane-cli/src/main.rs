@@ -23,8 +23,11 @@ fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     let Command::Serve(args) = cli.command;
-    let _flushed_at_the_end = log::init(&args.log);
-    match serve::run(&args) {
+    let log = log::init(&args.log);
+    let result = serve::run(&args);
+    // What is still to be written is, before the last sentence.
+    drop(log);
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::failure(&error),
     }
