@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod wsgi;
