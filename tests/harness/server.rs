@@ -117,6 +117,10 @@ impl Launch {
     }
 
     /// Sets an option, in place of what it was.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "so that numbers can be given as they are"
+    )]
     pub(crate) fn arg(mut self, option: &str, value: impl ToString) -> Self {
         self = self.without(option);
         self.options
@@ -350,11 +354,6 @@ impl Server {
         println!("the server ended: {:?}", ended.code);
         println!("{}", self.output.transcript());
         ended
-    }
-
-    /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
     }
 }
 

@@ -1,7 +1,6 @@
 """SQLite that is down, as a database server may be, while the file `db-down` is there."""
 from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
-
 from notes import DIR
 
 
