@@ -73,6 +73,8 @@ enum Source {
     Whole(Bytes),
     Stream(mpsc::Receiver<Piece>),
     File(Reading),
+    /// It ended early, which is told at the next turn.
+    Broken,
     Done,
 }
 
@@ -110,6 +112,10 @@ impl http_body::Body for Body {
         loop {
             match &mut self.0 {
                 Source::Done => return Poll::Ready(None),
+                Source::Broken => {
+                    self.0 = Source::Done;
+                    return Poll::Ready(Some(Err(BodyError::Aborted)));
+                }
                 Source::Whole(data) => {
                     let data = std::mem::take(data);
                     self.0 = Source::Done;
@@ -131,8 +137,11 @@ impl http_body::Body for Body {
                         });
                     }
                     None => {
-                        self.0 = Source::Done;
-                        return Poll::Ready(Some(Err(BodyError::Aborted)));
+                        // The server sends what it has when a body makes it wait, and drops it
+                        // on an error: so it waits for a turn, and what came before goes out.
+                        self.0 = Source::Broken;
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
                 },
                 Source::File(reading) => {
@@ -152,7 +161,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Source::Done => true,
             Source::Whole(data) => data.is_empty(),
-            Source::Stream(_) => false,
+            Source::Stream(_) | Source::Broken => false,
             Source::File(reading) => reading.left == 0,
         }
     }
@@ -161,7 +170,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Source::Done => SizeHint::with_exact(0),
             Source::Whole(data) => SizeHint::with_exact(data.len() as u64),
-            Source::Stream(_) => SizeHint::default(),
+            Source::Stream(_) | Source::Broken => SizeHint::default(),
             Source::File(reading) => SizeHint::with_exact(reading.left),
         }
     }
