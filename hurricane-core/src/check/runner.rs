@@ -104,7 +104,7 @@ impl Default for CheckPolicy {
         Self {
             timeout: Duration::from_millis(800),
             max_age: Duration::from_secs(30),
-            patience: Duration::from_millis(5),
+            patience: Duration::from_millis(2),
         }
     }
 }
