@@ -399,6 +399,26 @@ fn check_max_age_is_how_long_a_result_counts() {
 // === times ===
 
 #[test]
+fn header_timeout_is_how_long_a_head_may_take() {
+    both("faults", "--header-timeout", "0.5", |launch| {
+        let server = launch.start();
+        let start = Instant::now();
+        let mut idle = Connection::open(server.port());
+        let mut slow = Connection::open(server.port());
+        slow.send("GET /quick HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+        let _ = slow.rest();
+        let _ = idle.rest();
+        assert!(start.elapsed() >= Duration::from_millis(500));
+        assert_eq!(
+            server.notes(),
+            [""; 0],
+            "the request reached the application"
+        );
+        server.stop();
+    });
+}
+
+#[test]
 fn request_timeout_is_how_long_a_request_may_take() {
     both("faults", "--request-timeout", "0.3", |launch| {
         let server = launch.arg("--graceful-timeout", "300ms").start();
@@ -562,6 +582,7 @@ fn a_wrong_value_is_one_line_that_says_what_is_right() {
         ("--queue-size", "0", "from 1 on"),
         ("--request-timeout", "-1s", "500ms"),
         ("--start-timeout", "", "500ms"),
+        ("--header-timeout", "late", "500ms"),
         ("--shutdown-delay", "1 2", "500ms"),
         ("--graceful-timeout", "NaN", "500ms"),
         ("--log-level", "loud", "error, warn, info, debug, trace"),

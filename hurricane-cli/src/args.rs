@@ -88,6 +88,10 @@ pub(crate) struct HttpArgs {
     /// The longest request body, in bytes or with a unit (K, M, G); longer ones are answered 413
     #[arg(long, env = "HURRICANE_MAX_BODY_SIZE", value_name = "SIZE", default_value = "100M", value_parser = value::size)]
     pub(crate) max_body_size: u64,
+
+    /// How long a client may take to send the head of a request, or nothing at all on a connection
+    #[arg(long, env = "HURRICANE_HEADER_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = value::duration)]
+    pub(crate) header_timeout: Duration,
 }
 
 /// The probes and the metrics.

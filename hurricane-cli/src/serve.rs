@@ -15,7 +15,7 @@ use hurricane_core::{
     bytes::Bytes,
     check_fn,
     probe::Endpoint,
-    server::{BoundServer, BuildError, Builder, ServeError},
+    server::{BoundServer, BuildError, Builder, ServeConfig, ServeError},
 };
 use hurricane_python::{
     BodyError, Gateway, GatewayConfig, Pool, PoolConfig, StartError, WorkerConfig,
@@ -58,7 +58,11 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             [Probe::Readiness],
         )
         .shutdown_delay(args.stop.shutdown_delay)
-        .graceful_timeout(args.stop.graceful_timeout);
+        .serve_config(ServeConfig {
+            header_timeout: args.http.header_timeout,
+            grace: args.stop.graceful_timeout,
+            ..ServeConfig::default()
+        });
     for (check, probes) in pool.checks() {
         builder = builder.check(check, probes);
     }
