@@ -78,7 +78,7 @@
 //!
 //! A probe runs its checks on the main runtime and waits for them with one deadline, 800 ms. Concurrent probes share
 //! a run. When a result does not come in time, the last one counts while it is younger than 30 s; then the probe
-//! fails. A process that has requests in hand is given 5 ms only before its last result counts, since it answers
+//! fails. A process that has requests in hand is given 2 ms only before its last result counts, since it answers
 //! slowly for reasons that are not its health. [`CheckPolicy`] has the numbers.
 //!
 //! # Metrics

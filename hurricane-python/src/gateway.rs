@@ -6,9 +6,11 @@
 //! [`Job`]; it waits in one bounded first-in-first-out queue until a slot takes it. Idle slots
 //! come first, those of the process that has the least to do before others. Only when there is
 //! none, and the application has been quick of late (see [`Pace`]), a slot that is busy is given
-//! requests ahead, several in one write. An application that takes next to no time is computing,
-//! not waiting: then a second thread of the same process would only contend with the first for
-//! the interpreter's lock, and requests are given ahead to the first.
+//! requests ahead, several in one write.
+//!
+//! Only one thread of a process runs Python at a time. While those that have something to do
+//! keep the interpreter busy, a further one would only contend with them for its lock: it is
+//! started when they wait for something, or when nothing has come from them for some time.
 //!
 //! A request that was given ahead is not stuck with its slot. When the request before it takes
 //! long, it is *recalled*: the worker's control thread gives back what is not begun, and it goes
@@ -31,7 +33,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     job::{Job, JobBody},
-    pace::Pace,
+    pace::{Pace, Spent},
     response::Body,
     slot::{self, Link, Slot, SlotId, Unsent},
     worker::Command,
@@ -267,15 +269,14 @@ impl Gateway {
         }
     }
 
-    /// Answers requests that a slot has finished: `busy` is how long it took for them.
-    pub(crate) fn deliver(&self, id: SlotId, replies: &mut Vec<(i32, Reply)>, busy: Duration) {
+    /// Answers requests that a slot has finished, and what they took it.
+    pub(crate) fn deliver(&self, id: SlotId, replies: &mut Vec<(i32, Reply)>, spent: Spent) {
         let mut state = self.lock();
-        if !replies.is_empty() {
-            state.pace.observe(busy, replies.len());
-        }
-        let Some(slot) = state.slot(id) else {
+        let Some(load) = state.slot(id).map(|slot| slot.worker_load()) else {
             return replies.clear();
         };
+        state.pace.observe(spent, replies.len(), load);
+        let Some(slot) = state.slot(id) else { return };
         let mut answers = Vec::with_capacity(replies.len());
         for (stream, reply) in replies.drain(..) {
             if let Some(job) = slot.finish(stream) {
@@ -361,15 +362,16 @@ impl Gateway {
         } = &mut *state;
         for slot in slots.iter_mut().flatten() {
             if let Some(busy) = slot.recall_after(WATCH, now) {
-                pace.observe(busy, 1);
+                pace.slow(busy);
             }
             slot.end_late(now, &mut late);
         }
         while queue.front().is_some_and(|job| job.is_late(now)) {
             late.extend(queue.pop_front().and_then(|job| job.answer));
         }
+        // A process may have been held up for long enough by now to start another thread.
+        self.assign(&mut state);
         let more = state.executing > 0 || !state.queue.is_empty();
-        self.publish(&state);
         drop(state);
         for answer in late {
             // A client that has gone has dropped the other end.
@@ -418,28 +420,36 @@ impl State {
     fn choose(&self) -> Option<(SlotId, usize)> {
         let limit = self.pace.limit();
         let waiting = self.queue.len();
-        // Among idle slots, one of the process that has the least to do.
-        let idle = self.ids().filter(|(_, slot)| slot.is_idle());
-        let idle = idle.min_by_key(|(_, slot)| slot.worker_load());
-        if let Some((id, slot)) = idle
-            && (slot.worker_load() == 0 || !self.pace.is_brief())
-        {
-            let sharers = self.ids().filter(|(_, slot)| {
-                slot.is_idle()
-                    && (!self.pace.is_brief() || slot.worker_load() == 0 && slot.is_first())
-            });
-            return Some((id, waiting.div_ceil(sharers.count().max(1)).min(limit)));
-        }
-        let ahead = || {
-            let rooms = self
-                .ids()
-                .filter_map(|(id, slot)| Some((id, slot.room_ahead(limit)?)));
-            rooms
-                .filter(|(_, room)| *room > 0)
-                .max_by_key(|(_, room)| *room)
+        let may_start = |slot: &Slot| {
+            slot.is_idle()
+                && (slot.worker_load() == 0 || !self.pace.is_computing() || self.is_held_up(slot))
         };
-        let ahead = if limit > 1 { ahead() } else { None };
-        ahead.or(idle.map(|(id, _)| (id, limit)))
+        // Of the process that has the least to do.
+        let idle = self.ids().filter(|(_, slot)| may_start(slot));
+        if let Some((id, slot)) = idle.min_by_key(|(_, slot)| slot.worker_load()) {
+            // The others get their share. Of a process that computes only one starts.
+            let shares =
+                |other: &Slot| may_start(other) && (!self.pace.is_computing() || other.is_first());
+            let sharers = self.ids().filter(|(_, other)| shares(other)).count();
+            let alone = slot.worker_load() > 0 && self.pace.is_computing();
+            let share = if alone {
+                1
+            } else {
+                waiting.div_ceil(sharers.max(1))
+            };
+            return Some((id, share.min(limit)));
+        }
+        let ahead = self
+            .ids()
+            .filter_map(|(id, slot)| Some((id, slot.room_ahead(limit)?)));
+        let ahead = ahead.filter(|(_, room)| *room > 0 && limit > 1);
+        ahead.max_by_key(|(_, room)| *room)
+    }
+
+    /// Whether nothing has come from the slot's process for some time.
+    fn is_held_up(&self, slot: &Slot) -> bool {
+        let mut beside = self.ids().filter(|(_, other)| other.is_beside(slot));
+        beside.all(|(_, other)| !other.is_executing() || other.is_quiet())
     }
 
     fn ids(&self) -> impl Iterator<Item = (SlotId, &Slot)> {

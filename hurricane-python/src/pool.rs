@@ -30,7 +30,7 @@ pub struct PoolConfig {
     pub workers: usize,
     /// How each of them is started.
     pub worker: WorkerConfig,
-    /// How long a worker that is replaced, or stopped, may take to finish what it has begun.
+    /// How long a worker that is replaced may take to finish what it has begun.
     pub graceful_timeout: Duration,
 }
 
@@ -154,7 +154,7 @@ impl Pool {
         Asker(Arc::clone(&self.shared))
     }
 
-    /// Ends the workers, each within the graceful timeout, and waits until they are gone.
+    /// Ends the workers, which have a moment to end by themselves, and waits until they are gone.
     pub async fn stop(&self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
@@ -252,7 +252,8 @@ impl Seat {
             });
         }
         self.is_empty();
-        worker.stop(self.shared.config.graceful_timeout).await;
+        // Requests have been finished, or given up, by now.
+        worker.stop().await;
     }
 
     /// Starts workers until one is ready.

@@ -34,6 +34,7 @@ use crate::{
     },
     gateway::{Control, Failure, Gateway, Reply},
     job::Job,
+    pace::Spent,
     response::{self, Body, Piece},
     worker::{Begun, Command},
 };
@@ -67,6 +68,8 @@ pub(crate) struct Slot {
     writing: bool,
     /// Counted among the slots that are executing.
     executing: bool,
+    /// Nothing has come from it for some time.
+    quiet: bool,
     /// Was asked to give back what it has not begun.
     recalling: bool,
     /// Gets no more requests.
@@ -110,6 +113,7 @@ impl Slot {
             streaming: false,
             writing: false,
             executing: false,
+            quiet: false,
             recalling: false,
             retired: false,
         }
@@ -132,6 +136,16 @@ impl Slot {
     /// How many slots of its worker have something in hand.
     pub(crate) fn worker_load(&self) -> usize {
         self.link.load.load(Relaxed)
+    }
+
+    /// Whether it is of the same worker as the other.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.link.load, &other.link.load)
+    }
+
+    /// Whether it is executing and nothing has come from it for some time.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Whether it is the first slot of its worker.
@@ -231,6 +245,7 @@ impl Slot {
     /// Notes that something came from the worker; whether the slot has become free by it.
     pub(crate) fn progressed(&mut self) -> bool {
         self.since = Instant::now();
+        self.quiet = false;
         let free = self.executing && !self.is_busy();
         if free {
             self.executing = false;
@@ -244,6 +259,7 @@ impl Slot {
     pub(crate) fn recall_after(&mut self, limit: Duration, now: Instant) -> Option<Duration> {
         let waiting = self.jobs.len() > usize::from(!self.streaming);
         let busy = now.saturating_duration_since(self.since);
+        self.quiet = self.executing && busy >= limit;
         if !waiting || self.recalling || busy < limit {
             return None;
         }
@@ -389,13 +405,16 @@ impl Answers<'_> {
             let payload =
                 Bytes::copy_from_slice(&buffer.filled()[used + frame::HEAD..used + length]);
             let mut reader = Reader::new(&payload);
-            reader.fields(2)?;
-            let busy = Duration::from_micros(reader.unsigned()?);
+            reader.fields(3)?;
+            let spent = Spent {
+                time: Duration::from_micros(reader.unsigned()?),
+                computing: Duration::from_micros(reader.unsigned()?),
+            };
             for _ in 0..reader.sequence()? {
-                self.answer(Answer::read(&mut reader)?, busy, &payload)
+                self.answer(Answer::read(&mut reader)?, spent, &payload)
                     .await?;
             }
-            self.deliver(busy);
+            self.deliver(spent);
             used += length;
         }
         buffer.consume(used);
@@ -405,7 +424,7 @@ impl Answers<'_> {
     async fn answer(
         &mut self,
         answer: Answer<'_>,
-        busy: Duration,
+        spent: Spent,
         payload: &Bytes,
     ) -> Result<(), DecodeError> {
         match answer {
@@ -431,7 +450,7 @@ impl Answers<'_> {
                 self.stream = Some((stream, Some(sender)));
                 // Before the answer is delivered, lest the slot be taken for free in between.
                 self.gateway.streaming(self.id, true);
-                self.deliver(busy);
+                self.deliver(spent);
             }
             Answer::Piece { stream, data } => {
                 self.piece(stream, Piece::Data(payload.slice_ref(data)))
@@ -503,9 +522,9 @@ impl Answers<'_> {
         }
     }
 
-    fn deliver(&mut self, busy: Duration) {
+    fn deliver(&mut self, spent: Spent) {
         if !self.replies.is_empty() {
-            self.gateway.deliver(self.id, &mut self.replies, busy);
+            self.gateway.deliver(self.id, &mut self.replies, spent);
         }
     }
 }

@@ -308,19 +308,19 @@ impl Worker {
             }
         };
         if timeout(grace, finished).await.is_ok() {
-            self.stop(INSIST).await;
+            self.stop().await;
         } else {
             self.insist(Signal::ABORT).await;
         }
     }
 
-    /// Ends the process: closes its channels, upon which it ends by itself within `grace`.
-    pub(crate) async fn stop(mut self, grace: Duration) {
+    /// Ends the process: closes its channels, upon which it ends by itself.
+    pub(crate) async fn stop(mut self) {
         // The control thread of the worker sees the end of its channel and returns.
         self.shut(Shutdown::Both);
         let _ = self.control.send(Command::Close);
-        if timeout(grace, self.child.wait()).await.is_err() {
-            tracing::warn!(pid = self.pid(), "a worker did not end within {grace:?}");
+        if timeout(INSIST, self.child.wait()).await.is_err() {
+            tracing::warn!(pid = self.pid(), "a worker did not end within {INSIST:?}");
             self.insist(Signal::TERM).await;
         }
     }

@@ -60,7 +60,7 @@ class Server:
 
     def frame(self):
         """The answers of the next frame."""
-        kind, (busy, answers) = self.channel.receive()
+        kind, (busy, computing, answers) = self.channel.receive()
         self.test.assertEqual(kind, frame.ANSWERS)
         self.test.assertGreaterEqual(busy, 0)
         return answers

@@ -81,7 +81,7 @@ class Bootstrap(unittest.TestCase):
 
     def ask(self, path, slot=0, stream=1):
         self.slots[slot].send(frame.REQUESTS, [request(stream, path)])
-        kind, (_, answers) = self.slots[slot].receive()
+        kind, (_, _, answers) = self.slots[slot].receive()
         self.assertEqual(kind, frame.ANSWERS)
         return answers
 

@@ -164,7 +164,8 @@ fn write(name: &str, writer: &mut Writer<'_>) {
 fn answers(frame: &[u8]) -> Result<(u64, Vec<Answer<'_>>), DecodeError> {
     let (kind, mut reader, length) = decode(frame)?.ok_or(DecodeError::Truncated)?;
     assert_eq!((kind, length), (Kind::Answers, frame.len()));
-    let busy = reader.fields(2)?.unsigned()?;
+    let busy = reader.fields(3)?.unsigned()?;
+    reader.unsigned()?;
     let answers = (0..reader.sequence()?).map(|_| Answer::read(&mut reader));
     Ok((busy, answers.collect::<Result<_, _>>()?))
 }
@@ -523,7 +524,8 @@ proptest! {
             payload[index] = byte;
         }
         let mut reader = Reader::new(&payload);
-        let count = reader.fields(2).and_then(|reader| {
+        let count = reader.fields(3).and_then(|reader| {
+            reader.unsigned()?;
             reader.unsigned()?;
             reader.sequence()
         });

@@ -194,8 +194,9 @@ fn requests(mut rest: &[u8]) -> Vec<Given> {
 fn frame_of(micros: i32, answers: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, Kind::Answers, |writer| {
-        writer.raw(b"(\x02\0\0\0");
+        writer.raw(b"(\x03\0\0\0");
         writer.int(micros);
+        writer.int(0);
         writer.list(answers.len());
         answers.iter().for_each(|answer| writer.raw(answer));
     });
@@ -267,7 +268,11 @@ const QUICK: Duration = Duration::from_micros(95);
 impl Gateway {
     fn run_at_pace(&self, time: Duration) {
         for _ in 0..200 {
-            self.lock().pace.observe(time, 1);
+            let spent = Spent {
+                time,
+                computing: Duration::ZERO,
+            };
+            self.lock().pace.observe(spent, 1, 1);
         }
     }
 

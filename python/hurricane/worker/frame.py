@@ -17,8 +17,9 @@ RECALL          7  server, control     ``slot``: give back what it has not begun
 RECALLED        8  worker, control     ``(slot, [stream id])``
 CANCEL          9  server, control     ``(slot, stream id)``: its client has gone, no more of its body is wanted
 REQUESTS       16  server, data        ``[request]``, see ``wsgi.Slot.handle``
-ANSWERS        17  worker, data        ``(microseconds, [answer])``: how long it was busy since the last such frame,
-                                       and answers, each one of:
+ANSWERS        17  worker, data        ``(time, computing, [answer])``: the microseconds since the last such frame, or
+                                       since the first request if that came later; for how many of them the thread had
+                                       the processor; and answers, each one of:
 
                                        - ``(id, status, headers, body)``: a whole answer
                                        - ``(id, status, headers, None)``: the head; its body follows

@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections import deque
 from io import BytesIO
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from .frame import ANSWERS, Channel, encode
 
@@ -80,7 +80,8 @@ class Slot(threading.Thread):
         self.reading = threading.Lock()   # held by whoever reads the channel: this thread, or a recall
         self.sending = threading.Lock()   # likewise for writing
         self.held = deque()               # answers that are not sent yet
-        self.busy_since = 0.0             # when it began to work after the last flush
+        self.busy_since = 0.0             # when it began to work after the last flush, by the clock
+        self.computing_since = 0.0        # and by the time that this thread has had the processor
         self.stream = 0
         self.cancelled = 0                # the stream whose client has gone away
         self.status = self.headers = None
@@ -112,6 +113,7 @@ class Slot(threading.Thread):
                 return False
             self.take(frame[1])
         self.busy_since = perf_counter()
+        self.computing_since = thread_time()
         return True
 
     def recall(self):
@@ -171,10 +173,15 @@ class Slot(threading.Thread):
         now = perf_counter()
         busy = int((now - self.busy_since) * 1e6)
         self.busy_since = now
+        computing = 0
+        if threading.get_ident() == self.ident:    # and not a recall, which is on another thread
+            now = thread_time()
+            computing = int((now - self.computing_since) * 1e6)
+            self.computing_since = now
         try:
-            data = encode(ANSWERS, (busy, answers))
+            data = encode(ANSWERS, (busy, computing, answers))
         except ValueError:
-            data = encode(ANSWERS, (busy, [plain(answer) for answer in answers]))
+            data = encode(ANSWERS, (busy, computing, [plain(answer) for answer in answers]))
         try:
             if descriptor is None:
                 self.answers.sendall(data)

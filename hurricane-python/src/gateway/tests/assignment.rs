@@ -102,13 +102,15 @@ async fn a_brief_application_runs_in_one_thread_of_a_process() {
 }
 
 #[tokio::test]
-async fn a_process_whose_first_thread_has_all_it_may_have_uses_the_next() {
+async fn a_process_that_computes_uses_another_thread_when_the_first_is_held_up() {
     let gateway = gateway_at_pace(BRIEF);
     let mut worker = Process::start(&gateway, 2);
     let _tickets: [_; 100] = gateway.ask_all();
     let first = worker.slots[0].streams().await;
+    assert!(worker.slots[1].is_left_alone().await);
+    gateway.look(Instant::now() + WATCH);
     let second = worker.slots[1].streams().await;
-    assert_eq!([first, second].concat(), Vec::from_iter(1..=100));
+    assert_eq!([first, second].concat(), Vec::from_iter(1..=65));
 }
 
 #[tokio::test]
