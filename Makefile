@@ -59,7 +59,7 @@ lint: setup ## Check the formatting, run clippy and ruff
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	@if [ -x $(VENV_DIR)/bin/ruff ]; then \
-		echo "ruff check python examples"; $(VENV_DIR)/bin/ruff check python examples; \
+		echo "ruff check python examples tests"; $(VENV_DIR)/bin/ruff check python examples tests; \
 	else echo "ruff is not in $(VENV_DIR): Python is not checked"; fi
 
 docs: ## Build the documentation; warnings are errors
