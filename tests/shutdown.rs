@@ -354,6 +354,25 @@ fn a_signal_while_a_worker_starts_again_is_heeded() {
 // === what is left behind ===
 
 #[test]
+fn a_worker_that_hangs_does_not_delay_the_end() {
+    let server = Launch::app("faults")
+        .arg("--request-timeout", "0.3")
+        .start();
+    let [hung] = server.workers()[..] else {
+        panic!("it has one worker");
+    };
+    assert_eq!(get(server.port(), "/hold?0").status, 504);
+    server.wait_for_workers(2);
+    assert!(is_running(hung), "it is gone already");
+    let start = Instant::now();
+    server.stop();
+    // It would have the graceful timeout of 25 s, and the request is over long since.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    assert!(!is_running(hung), "it is left behind");
+}
+
+#[test]
 fn workers_end_as_python_does() {
     let server = Launch::app("faults").arg("--workers", 2).start();
     assert_eq!(get(server.port(), "/quick").status, 200);

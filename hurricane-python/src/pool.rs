@@ -247,8 +247,10 @@ impl Seat {
             let old = std::mem::replace(&mut worker, next);
             let shared = Arc::clone(&self.shared);
             self.shared.tasks.spawn(async move {
-                old.retire(&shared.gateway, shared.config.graceful_timeout)
-                    .await;
+                // When the pool stops, requests have been finished or given up: what is left of
+                // the old worker is killed as it is dropped.
+                let retire = old.retire(&shared.gateway, shared.config.graceful_timeout);
+                shared.stop.run_until_cancelled(retire).await;
             });
         }
         self.is_empty();
