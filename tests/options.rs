@@ -171,7 +171,9 @@ fn on_one_port_the_probes_come_before_the_application() {
         assert_eq!(response.status, 200);
         assert!(!response.text().contains("PATH_INFO"), "{probe}");
     }
-    assert_eq!(get(port, "/other").json()["PATH_INFO"], "/other");
+    for path in ["/other", "/livez", "/ready/database"] {
+        assert_eq!(get(port, path).json()["PATH_INFO"], path);
+    }
     let mut connection = Connection::open(port);
     for path in ["/alive", "/other", "/ready", "/other"] {
         assert_eq!(

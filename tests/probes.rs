@@ -294,6 +294,24 @@ fn json_is_for_those_who_ask_for_it() {
 }
 
 #[test]
+fn the_names_of_kubernetes_own_servers_are_known() {
+    let server = Launch::app("gallery").start();
+    for (path, probe) in [
+        ("/livez", "liveness"),
+        ("/healthz", "liveness"),
+        ("/readyz", "readiness"),
+    ] {
+        let accept = Request::new("GET", path).header("Accept", "application/json");
+        let answer = accept.send(server.probe_port());
+        assert_eq!(
+            (answer.status, &answer.json()["probe"]),
+            (200, &probe.into())
+        );
+    }
+    server.stop();
+}
+
+#[test]
 fn get_head_and_post_ask_and_others_do_not() {
     let server = Launch::app("gallery").start();
     let port = server.probe_port();

@@ -44,6 +44,7 @@
 //! | [`CheckRunner`] | runs checks: shared runs, one deadline, last results |
 //! | [`Heartbeat`] | shows that a loop still turns |
 //! | `Probes`, `ProbeConfig`, `ProbeServer` | what the probes answer, and the server that does |
+//! | `ProbeService`, `probe::router`, `WithProbes` | the same without the server: as a tower service, as an axum router, before an application on its port |
 //! | `Exposition` | the text for Prometheus |
 //! | `HttpWebhook`, [`Dispatcher`] | events on their way to their receivers |
 //! | `Hurricane` | all of it, put together around an application |
@@ -71,8 +72,10 @@
 //! | `/ready` | nothing | until the start-up is over; a check is saturated; draining | a readiness check failed |
 //! | `/metrics` | the metrics, in every phase | | |
 //!
+//! `/livez` and `/healthz` are liveness too, `/readyz` is readiness, unless `ProbeConfig::aliases` is off.
+//!
 //! The body of a 500 is the message of the first check that failed. With `?verbose` every check is told as a line of
-//! text, with `Accept: application/health+json` as JSON.
+//! text; with `Accept: application/json` or `application/health+json` as JSON. `Details` withholds what checks say.
 //!
 //! # How checks are run
 //!
@@ -127,7 +130,7 @@ pub use self::{
 #[cfg(feature = "server")]
 pub use self::{
     listener::{BACKLOG, BindError, Listener},
-    probe::{ProbeConfig, ProbeServer, Probes, WithProbes},
+    probe::{Details, ProbeConfig, ProbeServer, ProbeService, Probes, WithProbes},
     server::{
         BoundServer, BuildError, Builder, ConnectInfo, Hurricane, ServeConfig, ServeError, serve,
     },

@@ -18,9 +18,10 @@ use tokio::{
 use tracing::error;
 
 pub use self::{
-    layer::{WithProbes, WithProbesFuture},
+    details::Details,
     paths::{Endpoint, PathError, Paths},
     routes::router,
+    service::{ProbeFuture, ProbeService, WithProbes, WithProbesFuture},
     state::{Probes, Verdict},
 };
 use crate::{
@@ -29,9 +30,12 @@ use crate::{
     server::{ServeConfig, serve},
 };
 
-mod layer;
+mod accept;
+mod details;
 mod paths;
+mod render;
 mod routes;
+mod service;
 mod state;
 
 /// Configures the probes and their server.
@@ -47,6 +51,11 @@ pub struct ProbeConfig {
     pub liveness: String,
     /// Path of the metrics; none switches them off.
     pub metrics: Option<String>,
+    /// Whether the paths that Kubernetes' own servers have answer too: `/livez` and `/healthz` for liveness, `/readyz`
+    /// for readiness. One that is configured for something else stays with that.
+    pub aliases: bool,
+    /// How much is told of what checks found.
+    pub details: Details,
     /// How long the probes wait for checks, and how long results count.
     pub policy: CheckPolicy,
     /// How long a client may take to send the head of a request, or nothing at all.
@@ -111,7 +120,12 @@ impl ProbeConfig {
             .metrics
             .as_deref()
             .filter(|_| cfg!(feature = "prometheus"));
-        Paths::new(&self.startup, &self.readiness, &self.liveness, metrics)
+        let paths = Paths::new(&self.startup, &self.readiness, &self.liveness, metrics)?;
+        Ok(if self.aliases {
+            paths.with_aliases()
+        } else {
+            paths
+        })
     }
 
     /// Takes the port.
@@ -145,6 +159,8 @@ impl Default for ProbeConfig {
             readiness: "/ready".to_owned(),
             liveness: "/alive".to_owned(),
             metrics: Some("/metrics".to_owned()),
+            aliases: true,
+            details: Details::default(),
             policy: CheckPolicy::default(),
             // Keeps port scanners and the like from holding connections open.
             header_timeout: Duration::from_secs(5),

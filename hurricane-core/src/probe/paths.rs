@@ -13,6 +13,8 @@ pub enum Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     paths: Vec<(String, Endpoint)>,
+    /// Names that Kubernetes' own servers use, as far as nothing else was given them.
+    aliases: Vec<(&'static str, Endpoint)>,
 }
 
 /// Two endpoints were given the same path.
@@ -22,6 +24,13 @@ pub struct PathError {
     /// The path in its normal form.
     pub path: String,
 }
+
+/// The paths that the servers of Kubernetes itself have.
+const ALIASES: [(&str, Endpoint); 3] = [
+    ("/livez", Endpoint::Probe(crate::Probe::Liveness)),
+    ("/readyz", Endpoint::Probe(crate::Probe::Readiness)),
+    ("/healthz", Endpoint::Probe(crate::Probe::Liveness)),
+];
 
 // === impl Paths ===
 
@@ -48,16 +57,37 @@ impl Paths {
             }
             paths.push((path, endpoint));
         }
-        Ok(Self { paths })
+        Ok(Self {
+            paths,
+            aliases: Vec::new(),
+        })
+    }
+
+    /// Adds the aliases, but for those that are the path of something already.
+    pub(super) fn with_aliases(mut self) -> Self {
+        let is_free = |alias: &str| self.paths.iter().all(|(path, _)| path != alias);
+        self.aliases = ALIASES
+            .into_iter()
+            .filter(|(alias, _)| is_free(alias))
+            .collect();
+        self
     }
 
     /// The endpoint at a request's path, which may have one slash more at its end.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Endpoint> {
-        let bare = path.strip_suffix('/').unwrap_or(path);
-        self.paths
-            .iter()
-            .find(|(known, _)| known == path || known == bare)
+        let mut paths = self.paths.iter();
+        paths
+            .find(|(known, _)| is_at(known, path))
+            .map(|(_, endpoint)| *endpoint)
+    }
+
+    /// The endpoint that has this path for an [alias](super::ProbeConfig::aliases).
+    #[must_use]
+    pub fn find_alias(&self, path: &str) -> Option<Endpoint> {
+        let mut aliases = self.aliases.iter();
+        aliases
+            .find(|(known, _)| is_at(known, path))
             .map(|(_, endpoint)| *endpoint)
     }
 
@@ -69,6 +99,10 @@ impl Paths {
             .find(|(_, known)| *known == endpoint)
             .map(|(path, _)| &**path)
     }
+}
+
+fn is_at(known: &str, path: &str) -> bool {
+    known == path || path.strip_suffix('/') == Some(known)
 }
 
 fn normalize(path: &str) -> String {
@@ -107,6 +141,26 @@ mod tests {
     #[test]
     fn the_root_is_a_path_like_others() {
         assert!(liveness_at("").find("/").is_some());
+    }
+
+    #[test]
+    fn aliases_give_way_to_what_was_configured() {
+        let liveness = Some(Endpoint::Probe(Probe::Liveness));
+        let none = liveness_at("/alive");
+        assert_eq!(none.find_alias("/livez"), None);
+        let aliases = none.with_aliases();
+        assert_eq!(aliases.find("/livez"), None);
+        assert_eq!(aliases.find_alias("/livez"), liveness);
+        assert_eq!(aliases.find_alias("/healthz/"), liveness);
+        assert_eq!(aliases.find_alias("/alive"), None);
+        let taken = Paths::new("/healthz", "/livez", "/alive", None).unwrap();
+        let taken = taken.with_aliases();
+        assert_eq!(taken.find_alias("/livez"), None);
+        assert_eq!(taken.find_alias("/healthz"), None);
+        assert_eq!(
+            taken.find_alias("/readyz"),
+            Some(Endpoint::Probe(Probe::Readiness))
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 use tracing::info;
 
-use super::{PathError, Paths, ProbeConfig};
+use super::{Details, PathError, Paths, ProbeConfig};
 #[cfg(feature = "prometheus")]
 use crate::{Exposition, metric::Metric};
 use crate::{
@@ -52,6 +52,7 @@ use crate::{
 /// ```
 pub struct Probes {
     paths: Paths,
+    details: Details,
     lifecycle: Lifecycle,
     runner: CheckRunner,
     traffic: Arc<Traffic>,
@@ -105,6 +106,7 @@ impl Probes {
         );
         Ok(Self {
             paths: config.paths()?,
+            details: config.details,
             lifecycle,
             runner,
             traffic,
@@ -187,6 +189,12 @@ impl Probes {
     #[must_use]
     pub fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// How much the probes tell of what checks found.
+    #[must_use]
+    pub fn details(&self) -> Details {
+        self.details
     }
 
     /// Where the process stands.

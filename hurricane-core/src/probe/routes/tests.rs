@@ -4,15 +4,16 @@ use std::{
     time::Duration,
 };
 
-use axum::routing::get;
-use http::request::Builder;
+use axum::{body::Body, routing::get};
+use http::{Request, header::ACCEPT, request::Builder};
 use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
 use tokio::{runtime::Handle, time};
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
-    CheckResult, Dispatcher, Event, EventKind, EventStatus, Lifecycle, Probe, ProbeConfig,
+    CheckResult, Details, Dispatcher, Event, EventKind, EventStatus, Lifecycle, Probe, ProbeConfig,
     Registry, Traffic, Webhook, WebhookError, async_trait, check_fn, probe::WithProbes,
 };
 
@@ -42,6 +43,10 @@ impl Webhook for Ear {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(&ProbeConfig::default())
+    }
+
+    fn with(config: &ProbeConfig) -> Self {
         let found = Arc::new(Mutex::new(CheckResult::pass()));
         let events = Arc::default();
         let mut registry = Registry::new();
@@ -58,9 +63,8 @@ impl Scene {
         let traffic = Arc::new(Traffic::new());
         let handle = Handle::current();
         let dispatcher = Dispatcher::spawn(registry.webhooks(), None, &handle);
-        let config = ProbeConfig::default();
         let probes = Probes::new(
-            &config,
+            config,
             &registry,
             lifecycle.clone(),
             Arc::clone(&traffic),
@@ -321,6 +325,90 @@ async fn health_json_tells_every_check() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn json_is_small_and_grows_when_asked() {
+    let scene = Scene::running();
+    scene.finds(CheckResult::saturated("queue is full"));
+    let ask = async |path| {
+        let request = Request::get(path).header(ACCEPT, "application/json");
+        let answer = scene.ask(request).await;
+        assert_eq!(answer.headers[CONTENT_TYPE], "application/json");
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, body)
+    };
+    let check = json!({"name": "database", "status": "saturated", "message": "queue is full"});
+    assert_eq!(
+        ask("/ready").await,
+        (
+            400,
+            json!({"probe": "readiness", "status": "fail", "checks": [check]})
+        )
+    );
+    scene.finds(CheckResult::pass());
+    let check = json!({"name": "database", "status": "pass", "age": 0.0, "duration": 0.0});
+    assert_eq!(
+        ask("/alive?verbose").await,
+        (
+            200,
+            json!({"probe": "liveness", "status": "pass", "checks": [check]})
+        )
+    );
+}
+
+#[tokio::test]
+async fn reasons_can_be_withheld() {
+    let scene = |details| {
+        let scene = Scene::with(&ProbeConfig {
+            details,
+            ..ProbeConfig::default()
+        });
+        scene.lifecycle.run();
+        scene.finds(CheckResult::fail("db-7 is down"));
+        scene
+    };
+    let on_request = scene(Details::OnRequest);
+    assert_eq!(on_request.get("/ready").await, told(500, "reason withheld"));
+    let (_, verbose) = on_request.get("/ready?verbose").await;
+    assert!(verbose.contains("failed: db-7 is down"), "{verbose}");
+
+    let never = scene(Details::Never);
+    assert_eq!(never.get("/ready").await, told(500, "reason withheld"));
+    let (_, verbose) = never.get("/ready?verbose").await;
+    assert!(
+        verbose.starts_with("[-]database failed: reason withheld ("),
+        "{verbose}"
+    );
+    for accept in ["application/json", "application/health+json"] {
+        let answer = never
+            .ask(Request::get("/ready").header(ACCEPT, accept))
+            .await;
+        assert!(answer.body.contains("reason withheld"), "{}", answer.body);
+        assert!(!answer.body.contains("db-7"), "{}", answer.body);
+    }
+    never.finds(CheckResult::pass());
+    assert_eq!(never.get("/alive").await, told(200, "alive"));
+}
+
+#[tokio::test]
+async fn the_paths_of_kubernetes_own_servers_answer_too() {
+    let scene = Scene::running();
+    scene.finds(CheckResult::saturated("queue is full"));
+    for (path, probe) in [
+        ("/livez", "liveness"),
+        ("/healthz/", "liveness"),
+        ("/readyz", "readiness"),
+    ] {
+        let (status, body) = scene.get(&format!("{path}?verbose")).await;
+        assert_eq!(status, 400, "{path}");
+        assert!(body.ends_with(&format!("{probe} check failed\n")), "{body}");
+    }
+    let scene = Scene::with(&ProbeConfig {
+        aliases: false,
+        ..ProbeConfig::default()
+    });
+    assert_eq!(scene.get("/livez").await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
 async fn webhooks_hear_of_changes_only() {
     use EventKind::{Liveness, Readiness};
     use EventStatus::{Failed, Succeeded};
@@ -388,16 +476,23 @@ async fn probes_stand_before_an_application_on_its_port() {
     let scene = Scene::running();
     let app = Router::new()
         .route("/", get(|| async { "app" }))
-        .route("/alive", get(|| async { "not reached" }));
+        .route("/alive", get(|| async { "not reached" }))
+        .route("/livez", get(|| async { "of the app" }));
     let both = WithProbes::new(Arc::clone(&scene.probes), app);
+    let ask = async |service: WithProbes<Router>, path| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response: Result<_, Infallible> = service.oneshot(request).await;
+        let answer = Answer::of(response.unwrap().map(Body::new)).await;
+        (answer.status, answer.body)
+    };
     for (path, expected) in [
         ("/", told(200, "app")),
         ("/alive", told(200, "alive")),
+        ("/livez", told(200, "of the app")),
+        ("/alive/database", empty(404)),
         ("/x", empty(404)),
     ] {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let response: Result<_, Infallible> = both.clone().oneshot(request).await;
-        let answer = Answer::of(response.unwrap().map(Body::new)).await;
-        assert_eq!((answer.status, answer.body), expected, "{path}");
+        assert_eq!(ask(both.clone(), path).await, expected, "{path}");
     }
+    assert_eq!(ask(both.with_aliases(), "/livez").await, told(200, "alive"));
 }

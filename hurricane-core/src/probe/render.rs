@@ -1,0 +1,127 @@
+//! The forms of an answer: a line, every check as text, every check as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{Details, Verdict};
+use crate::check::{CheckReport, Status};
+
+/// The checks line by line, as `kubectl get --raw '/readyz?verbose'` shows those of Kubernetes.
+pub(super) fn verbose(verdict: &Verdict, details: Details) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for check in &verdict.checks {
+        let _ = writeln!(text, "{}", line(check, details));
+    }
+    let outcome = if verdict.passed() { "passed" } else { "failed" };
+    let _ = writeln!(text, "{} check {outcome}", verdict.probe.name());
+    text
+}
+
+fn line(check: &CheckReport, details: Details) -> String {
+    let (mark, outcome) = match check.result.status {
+        Status::Pass => ('+', "ok"),
+        Status::Warn => ('+', "warning"),
+        Status::Saturated => ('-', "saturated"),
+        Status::Fail => ('-', "failed"),
+    };
+    let mut line = format!("[{mark}]{} {outcome}", check.name);
+    let message = details.reveal(&check.result.message, true);
+    if !message.is_empty() {
+        let _ = write!(line, ": {message}");
+    }
+    let mut extras = Vec::new();
+    if let Some(age) = check.age {
+        extras.push(format!("age {:.1}s", age.as_secs_f64()));
+    }
+    if let Some(took) = check.took {
+        extras.push(format!("took {took:.0?}"));
+    }
+    if check.stale && check.age.is_some() {
+        extras.push("stale".to_owned());
+    }
+    if !extras.is_empty() {
+        let _ = write!(line, " ({})", extras.join(", "));
+    }
+    line
+}
+
+/// The probe, its status, and a list of its checks; with `verbose` also when and how long they ran.
+pub(super) fn json(verdict: &Verdict, details: Details, verbose: bool) -> Value {
+    let checks = verdict.checks.iter().map(|check| {
+        let mut fields = Map::new();
+        fields.insert("name".to_owned(), (*check.name).into());
+        let status = match check.result.status {
+            Status::Pass => "pass",
+            Status::Warn => "warn",
+            Status::Saturated => "saturated",
+            Status::Fail => "fail",
+        };
+        fields.insert("status".to_owned(), status.into());
+        let message = details.reveal(&check.result.message, true);
+        if !message.is_empty() {
+            fields.insert("message".to_owned(), message.into());
+        }
+        if verbose {
+            times(&mut fields, check);
+        }
+        Value::from(fields)
+    });
+    json!({
+        "probe": verdict.probe.name(),
+        "status": overall(verdict),
+        "checks": checks.collect::<Vec<_>>(),
+    })
+}
+
+/// The form of draft-inadarei-api-health-check.
+pub(super) fn health_json(verdict: &Verdict, details: Details) -> Value {
+    let checks: Map<String, Value> = verdict
+        .checks
+        .iter()
+        .map(|check| (check.name.clone(), json!([health_check(check, details)])))
+        .collect();
+    json!({ "status": overall(verdict), "checks": checks })
+}
+
+fn health_check(check: &CheckReport, details: Details) -> Value {
+    let status = match check.result.status {
+        Status::Pass => "pass",
+        Status::Warn => "warn",
+        Status::Saturated | Status::Fail => "fail",
+    };
+    let mut fields = Map::new();
+    fields.insert("status".to_owned(), status.into());
+    let message = details.reveal(&check.result.message, true);
+    if !message.is_empty() {
+        fields.insert("output".to_owned(), message.into());
+    }
+    times(&mut fields, check);
+    fields.into()
+}
+
+/// When and how long a check ran, in seconds.
+fn times(fields: &mut Map<String, Value>, check: &CheckReport) {
+    if let Some(age) = check.age {
+        fields.insert("age".to_owned(), age.as_secs_f64().into());
+    }
+    if let Some(took) = check.took {
+        fields.insert("duration".to_owned(), took.as_secs_f64().into());
+    }
+    if check.stale {
+        fields.insert("stale".to_owned(), true.into());
+    }
+}
+
+fn overall(verdict: &Verdict) -> &'static str {
+    let warned = verdict
+        .checks
+        .iter()
+        .any(|check| check.result.status == Status::Warn);
+    match (verdict.passed(), warned) {
+        (false, _) => "fail",
+        (true, true) => "warn",
+        (true, false) => "pass",
+    }
+}
