@@ -4,6 +4,8 @@
     reason = "what documents an option is the text of --help"
 )]
 
+pub(crate) mod table;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +25,12 @@ pub(crate) enum Command {
     /// Serve a WSGI application, such as a Django project, over HTTP
     #[command(after_help = exit::CODES)]
     Serve(Box<ServeArgs>),
+    /// Write the options of a command as JSON, for `manage.py`
+    #[command(hide = true)]
+    Options {
+        /// The command
+        command: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -7,11 +7,14 @@ mod log;
 mod serve;
 mod value;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::{
+    args::{Cli, Command, table},
+    exit::Usage,
+};
 
 /// Every request allocates a dozen small things; this is measurably quicker at them.
 #[global_allocator]
@@ -22,7 +25,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
-    let Command::Serve(args) = cli.command;
+    let args = match cli.command {
+        Command::Serve(args) => args,
+        Command::Options { command } => return options(&command),
+    };
     let log = log::init(&args.log);
     let result = serve::run(&args);
     // What is still to be written is, before the last sentence.
@@ -30,5 +36,16 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::failure(&error),
+    }
+}
+
+/// Writes the table of a command's options to standard output.
+fn options(command: &str) -> ExitCode {
+    let Some(table) = table::of(command) else {
+        return exit::failure(&Usage(format!("there is no command {command:?}")).into());
+    };
+    match writeln!(std::io::stdout(), "{table}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::failure(&error.into()),
     }
 }
