@@ -5,43 +5,29 @@ use crate::frame::{self, Kind};
 /// The program that a worker is started with; the rest comes over its control channel.
 pub(crate) const BOOTSTRAP: &str = include_str!("../python/hurricane/worker/bootstrap.py");
 
-/// Module, whether it is a package, its source.
-const MODULES: [(&str, bool, &str); 7] = [
-    (
-        "hurricane",
-        true,
-        include_str!("../python/hurricane/__init__.py"),
-    ),
-    (
-        "hurricane.worker",
-        true,
-        include_str!("../python/hurricane/worker/__init__.py"),
-    ),
-    (
-        "hurricane.worker.application",
-        false,
-        include_str!("../python/hurricane/worker/application.py"),
-    ),
-    (
-        "hurricane.worker.checks",
-        false,
-        include_str!("../python/hurricane/worker/checks.py"),
-    ),
-    (
-        "hurricane.worker.frame",
-        false,
-        include_str!("../python/hurricane/worker/frame.py"),
-    ),
-    (
-        "hurricane.worker.main",
-        false,
-        include_str!("../python/hurricane/worker/main.py"),
-    ),
-    (
-        "hurricane.worker.wsgi",
-        false,
-        include_str!("../python/hurricane/worker/wsgi.py"),
-    ),
+/// The name of a module, its file and its source.
+type Module = (&'static str, &'static str, &'static str);
+
+macro_rules! module {
+    ($name:literal, $file:literal) => {
+        (
+            $name,
+            $file,
+            include_str!(concat!("../python/hurricane/", $file)),
+        )
+    };
+}
+
+/// What an application may import in a worker; what only `manage.py` imports is not among it.
+const MODULES: [Module; 8] = [
+    module!("hurricane", "__init__.py"),
+    module!("hurricane.apps", "apps.py"),
+    module!("hurricane.worker", "worker/__init__.py"),
+    module!("hurricane.worker.application", "worker/application.py"),
+    module!("hurricane.worker.checks", "worker/checks.py"),
+    module!("hurricane.worker.frame", "worker/frame.py"),
+    module!("hurricane.worker.main", "worker/main.py"),
+    module!("hurricane.worker.wsgi", "worker/wsgi.py"),
 ];
 
 /// The frame that a worker gets first.
@@ -49,13 +35,65 @@ pub(crate) fn frame() -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, Kind::Sources, |writer| {
         writer.dict();
-        for (name, is_package, source) in MODULES {
+        for (name, file, source) in MODULES {
             writer.text(name);
             writer.tuple(2);
-            writer.bool(is_package);
+            // Whether it is a package.
+            writer.bool(file.ends_with("__init__.py"));
             writer.text(source);
         }
         writer.end_dict();
     });
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use super::*;
+
+    /// What runs elsewhere than in a worker: under `manage.py`, or before anything else.
+    const ELSEWHERE: [&str; 5] = [
+        "__main__.py",
+        "binary.py",
+        "management/",
+        "options.py",
+        "worker/bootstrap.py",
+    ];
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(files(&path));
+            } else if path.extension().is_some_and(|extension| extension == "py") {
+                found.push(path);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_module_is_carried() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/hurricane");
+        for file in files(&root) {
+            let relative = file.strip_prefix(&root).unwrap().to_str().unwrap();
+            if ELSEWHERE.iter().any(|start| relative.starts_with(start)) {
+                continue;
+            }
+            let module = relative.trim_end_matches(".py").replace('/', ".");
+            let module = module.trim_end_matches("__init__").trim_end_matches('.');
+            let name = format!("hurricane.{module}");
+            let name = name.trim_end_matches('.');
+            let text = fs::read_to_string(&file).unwrap();
+            let carried = MODULES.iter().find(|(carried, ..)| *carried == name);
+            let carried = carried.unwrap_or_else(|| panic!("{name} is not carried"));
+            assert_eq!(*carried, (name, relative, text.as_str()));
+        }
+    }
 }

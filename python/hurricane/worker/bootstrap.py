@@ -1,12 +1,14 @@
 """Starts a worker: given to ``python -c`` by the server, with the control channel's descriptor as argument.
 
 The first frame on that channel holds the sources of the package ``hurricane``, so that the server runs
-the Python code that it was built with, whatever is installed, and needs no file to be written for it.
+the Python code that it was built with, whatever is installed, and needs no file to be written for it. What the
+server does not carry, such as the management commands, is found where the package is installed, if it is.
 """
 import marshal
+import os
 import socket
 import sys
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 
 
 class Sources:
@@ -18,7 +20,11 @@ class Sources:
     def find_spec(self, name, path=None, target=None):
         if name not in self.sources:
             return None
-        return ModuleSpec(name, self, origin="<hurricane>/" + name, is_package=self.sources[name][0])
+        spec = ModuleSpec(name, self, origin="<hurricane>/" + name, is_package=self.sources[name][0])
+        if spec.submodule_search_locations is not None:
+            # Django wants an application's package to have a place, even if there is nothing in it.
+            spec.submodule_search_locations.append(installed(name) or spec.origin)
+        return spec
 
     def create_module(self, spec):
         return None
@@ -30,6 +36,13 @@ class Sources:
     def get_source(self, name):
         """For tracebacks: linecache asks the loader."""
         return self.sources[name][1]
+
+
+def installed(name):
+    """The folder of a package as it is installed; ``None`` where it is not."""
+    parent, _, _ = name.rpartition(".")
+    spec = PathFinder.find_spec(name, sys.modules[parent].__path__ if parent else None)
+    return os.path.dirname(spec.origin) if spec and spec.origin else None
 
 
 def first_frame(control):
