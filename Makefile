@@ -12,7 +12,7 @@ VENV_PYTHON := $(VENV_DIR)/bin/python
 HURRICANE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/hurricane
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint docs clean
+.PHONY: help setup build wheel demo test lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ $(VENV_DIR)/.stamp: requirements-dev.txt $(EXAMPLE)/requirements.txt
 
 build: ## Build the hurricane binary
 	cargo build --release -p hurricane-cli
+
+wheel: setup ## Build the wheel, with the binary and the Python package, into target/wheels
+	$(VENV_PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir target/wheels .
 
 demo: build setup ## Serve the Django example on PORT, its probes on PROBE_PORT
 	@set -e; cd $(EXAMPLE); \
