@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod options;
 #[cfg(test)]
 mod probes;

@@ -21,6 +21,7 @@ use super::{
 /// A server to be started: on ports that the system chooses, unless told otherwise.
 pub(crate) struct Launch {
     wrapper: Vec<&'static str>,
+    program: Vec<OsString>,
     folder: PathBuf,
     options: Vec<(String, Option<String>)>,
     env: Vec<(String, OsString)>,
@@ -101,6 +102,7 @@ impl Launch {
         let dir = tempfile::tempdir().unwrap();
         let launch = Self {
             wrapper: Vec::new(),
+            program: vec![env!("CARGO_BIN_EXE_hurricane").into(), "serve".into()],
             folder: folder.to_owned(),
             options: Vec::new(),
             env: Vec::new(),
@@ -114,6 +116,17 @@ impl Launch {
             .arg("--host", "127.0.0.1")
             .arg("--port", "0")
             .arg("--probe-port", "0")
+    }
+
+    /// `manage.py serve` of a project that has nothing but hurricane in it, which is given these settings.
+    pub(crate) fn manage(settings: &str) -> Self {
+        let mut launch = Self::bare(&root().join("tests/dropin")).without("--python");
+        launch.program = vec![python().into(), "manage.py".into(), "serve".into()];
+        let binary = Path::new(env!("CARGO_BIN_EXE_hurricane")).parent().unwrap();
+        launch
+            .env("PYTHONPATH", root().join("python"))
+            .env("PATH", binary)
+            .env("TEST_SETTINGS", settings)
     }
 
     /// Sets an option, in place of what it was.
@@ -159,6 +172,17 @@ impl Launch {
         self
     }
 
+    /// Starts it in another folder; a script is named by its whole path then.
+    pub(crate) fn from(mut self, folder: &Path) -> Self {
+        for word in &mut self.program {
+            if self.folder.join(&*word).is_file() {
+                *word = self.folder.join(&*word).into();
+            }
+        }
+        folder.clone_into(&mut self.folder);
+        self
+    }
+
     /// The folder that the application knows as `TEST_DIR`.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -174,9 +198,9 @@ impl Launch {
     /// Starts it, and does not wait.
     pub(crate) fn spawn(self) -> Server {
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
-        words.push(env!("CARGO_BIN_EXE_hurricane").into());
+        words.extend(self.program);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("serve");
+        command.args(&words[1..]);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             let ours = ["HURRICANE_", "DJANGO_", "POLLS_", "VIRTUAL_ENV", "PYTHON"];
