@@ -56,7 +56,7 @@
 //! | --- | --- | --- |
 //! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
 //! | `prometheus` | yes | `Exposition`, and with it `/metrics`; metrics-exporter-prometheus |
-//! | `webhooks` | yes | `HttpWebhook`; reqwest, rustls with ring |
+//! | `webhooks` | yes | `HttpWebhook`; hyper, rustls with ring |
 //!
 //! Without any of them the traits, the registry, the check runner and the metrics layer are left, for libraries that
 //! bring checks or metrics of their own.
@@ -94,15 +94,18 @@
 //! | `http_server_active_requests` | gauge | requests not yet answered to the end |
 //! | `request_queue_length` | gauge | requests accepted and waiting for a free worker |
 //! | `response_time_average` | gauge | mean time of all answers, in milliseconds |
-//! | `hurricane_webhooks_undelivered_total` | counter | webhook events that did not reach their receiver |
+//! | `hurricane_webhooks_delivered_total` | counter; `webhook` | events that reached their receiver |
+//! | `hurricane_webhooks_undelivered_total` | counter; `webhook` | events that did not |
 //!
 //! They are recorded through the [`metrics`] facade, and so whatever else the process records there shows up beside
 //! them. See [`MetricsLayer`] for the labels.
 //!
 //! # Webhooks
 //!
-//! [`Event`]s are sent when the start-up has succeeded or failed, and when a probe finds liveness or readiness
-//! changed; the first answer after the start counts as a change.
+//! [`Event`]s are sent when the start-up has succeeded or failed, when a probe found liveness or readiness changed (the
+//! first answer after the start counts as a change), when the end begins, when it comes, and when a worker has crashed.
+//! A [`Dispatcher`] delivers them on a thread of its own, in order, with retries; nothing ever waits for it.
+//! `HttpWebhook` posts them as JSON of their own or of your form, signed if you like.
 #![forbid(unsafe_code)]
 
 pub use async_trait::async_trait;

@@ -9,4 +9,5 @@ pub(crate) const ACTIVE_REQUESTS: &str = "http_server_active_requests";
 pub(crate) const REQUEST_QUEUE_LENGTH: &str = "request_queue_length";
 #[cfg(feature = "prometheus")]
 pub(crate) const RESPONSE_TIME_AVERAGE: &str = "response_time_average";
+pub(crate) const WEBHOOKS_DELIVERED: &str = "hurricane_webhooks_delivered_total";
 pub(crate) const WEBHOOKS_UNDELIVERED: &str = "hurricane_webhooks_undelivered_total";

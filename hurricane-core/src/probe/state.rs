@@ -273,9 +273,10 @@ impl Probes {
 
     fn tell(&self, kind: EventKind, verdict: Verdict) -> Verdict {
         let passed = verdict.passed();
-        let health = match kind {
-            EventKind::Liveness => &self.liveness,
-            EventKind::Readiness | EventKind::Startup => &self.readiness,
+        let health = if kind == EventKind::Liveness {
+            &self.liveness
+        } else {
+            &self.readiness
         };
         if health.change(passed) {
             let status = if passed {

@@ -1,6 +1,6 @@
 //! Putting a server together.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -16,7 +16,7 @@ use crate::{
     probe::{PathError, ProbeConfig, Probes},
     registry::{AlreadyRegistered, Registry},
     traffic::Traffic,
-    webhook::{Dispatcher, Webhook},
+    webhook::{Dispatcher, Webhook, WebhookError},
 };
 
 /// Builds a [`Hurricane`].
@@ -49,7 +49,18 @@ pub enum BuildError {
     #[cfg(feature = "prometheus")]
     #[error(transparent)]
     Recorder(#[from] AlreadyInstalled),
-    /// There is no runtime for checks and webhooks to run on.
+    /// A webhook could never deliver anything.
+    #[error("the webhook to {name} cannot be used")]
+    Webhook {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        source: WebhookError,
+    },
+    /// The thread that delivers webhooks could not be started.
+    #[error("failed to start the thread for webhooks")]
+    Dispatcher(#[source] io::Error),
+    /// There is no runtime for checks to run on.
     #[error("the server is built outside of a tokio runtime")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),
 }
@@ -69,7 +80,7 @@ impl Builder {
         self.register(|registry| registry.add_metric(metric))
     }
 
-    /// Adds a webhook that is told about start-up, liveness and readiness.
+    /// Adds a webhook that is told about the [events](crate::EventKind) of the process's life.
     #[must_use]
     pub fn webhook(self, webhook: impl Webhook) -> Self {
         self.register(|registry| registry.add_webhook(webhook))
@@ -164,7 +175,15 @@ impl Builder {
         let handle = Handle::try_current()?;
         let lifecycle = Lifecycle::new();
         let traffic = self.traffic;
-        let dispatcher = Dispatcher::spawn(self.registry.webhooks(), self.version, &handle);
+        for webhook in self.registry.webhooks() {
+            let name = webhook.name();
+            webhook.validate().map_err(|source| BuildError::Webhook {
+                name: name.to_owned(),
+                source,
+            })?;
+        }
+        let dispatcher = Dispatcher::start(self.registry.webhooks(), self.version)
+            .map_err(BuildError::Dispatcher)?;
         let probes = Probes::new(
             &self.probes,
             &self.registry,

@@ -15,7 +15,7 @@ use crate::{
     listener::{BindError, Listener},
     probe::{self, ProbeServer, SpawnError},
     shutdown::{DrainTimedOut, Signals},
-    webhook::{Event, EventKind, EventStatus},
+    webhook::{Dispatcher, Event, EventKind, EventStatus},
 };
 
 /// A server that has its ports; made by [`Hurricane::bind`].
@@ -139,6 +139,7 @@ impl BoundServer {
             }
         };
         hurricane.lifecycle.stop();
+        tell_end(&hurricane.dispatcher, &served, &ended);
         let cut = matches!((&served, &ended), (Err(ServeError::Cut), _) | (_, Err(_)));
         let deadline = if cut { WEBHOOKS_CUT } else { WEBHOOKS };
         let flushed = tokio::select! {
@@ -225,6 +226,8 @@ where
 
     // Draining. Readiness fails from here on, and the application serves on until that is noticed.
     lifecycle.drain();
+    let event = Event::new(EventKind::Drain, EventStatus::Succeeded);
+    hurricane.dispatcher.send(event);
     tokio::select! {
         biased;
         _ = signals.recv() => return Err(ServeError::Cut),
@@ -237,6 +240,22 @@ where
         _ = signals.recv() => Err(ServeError::Cut),
         served = &mut served => verdict.and(served.map_err(Into::into)),
     }
+}
+
+/// Tells how the process ends. A start-up that failed has been told.
+fn tell_end(
+    dispatcher: &Dispatcher,
+    served: &Result<(), ServeError>,
+    ended: &Result<(), ServeError>,
+) {
+    let event = |status| Event::new(EventKind::Shutdown, status);
+    dispatcher.send(match (served, ended) {
+        (Err(ServeError::Startup(_)), _) => return,
+        (Err(error), _) | (Ok(()), Err(error)) => {
+            event(EventStatus::Failed).with_traceback(traceback(error))
+        }
+        (Ok(()), Ok(())) => event(EventStatus::Succeeded),
+    });
 }
 
 /// Waits for the death of the probe server, for ever where there is none.

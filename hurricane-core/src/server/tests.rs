@@ -1,4 +1,4 @@
-use std::{convert::Infallible, io, net::Ipv4Addr, sync::Mutex};
+use std::{convert::Infallible, future, io, net::Ipv4Addr, sync::Mutex};
 
 use axum::{Router, extract::ConnectInfo, routing::get};
 use http::StatusCode;
@@ -360,10 +360,10 @@ async fn a_server_lives_from_start_to_end() {
             .map(|event| (event.kind, event.status))
             .collect()
     };
-    assert!(
-        told.starts_with(&[(EventKind::Startup, EventStatus::Succeeded)]),
-        "{told:?}"
-    );
+    let well = |kind| (kind, EventStatus::Succeeded);
+    assert_eq!(told[0], well(EventKind::Startup), "{told:?}");
+    let end = [well(EventKind::Drain), well(EventKind::Shutdown)];
+    assert!(told.ends_with(&end), "{told:?}");
     for addr in [addr, probe_addr] {
         assert!(TcpStream::connect(addr).await.is_err());
     }
@@ -395,6 +395,48 @@ async fn a_failed_start_is_told_and_cleaned_up() {
         (EventKind::Startup, EventStatus::Failed)
     );
     assert_eq!(events[0].traceback.as_deref(), Some("no database"));
+    assert_eq!(events.len(), 1, "the end is no news: {events:?}");
+}
+
+#[tokio::test]
+async fn an_end_with_requests_unfinished_is_told() {
+    let ear = Ear::default();
+    let grace = Duration::from_millis(20);
+    let hurricane = builder()
+        .webhook(ear.clone())
+        .graceful_timeout(grace)
+        .build()
+        .unwrap();
+    let lifecycle = hurricane.lifecycle().clone();
+    let (begun, beginning) = oneshot::channel();
+    let begun = Arc::new(Mutex::new(Some(begun)));
+    let app = Router::new().route(
+        "/",
+        get(move || {
+            let begun = begun.lock().unwrap().take().unwrap();
+            begun.send(()).unwrap();
+            future::pending::<&str>()
+        }),
+    );
+    let bound = hurricane.bind(localhost()).unwrap();
+    let addr = bound.local_addr();
+    let served = tokio::spawn(bound.serve(app));
+    lifecycle.reached(Phase::Running).await;
+    let mut client = Client::connect(addr).await;
+    client.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    beginning.await.unwrap();
+    lifecycle.drain();
+    served.await.unwrap().unwrap_err();
+    let events = ear.0.lock().unwrap();
+    let last = events.last().unwrap();
+    assert_eq!(
+        (last.kind, last.status),
+        (EventKind::Shutdown, EventStatus::Failed)
+    );
+    assert_eq!(
+        last.traceback.as_deref(),
+        Some("1 connections did not finish within 20ms")
+    );
 }
 
 #[tokio::test]
@@ -434,7 +476,7 @@ async fn draining_keeps_serving_for_the_shutdown_delay() {
 async fn a_start_that_is_broken_off_ends_in_good_order() {
     let hurricane = builder().build().unwrap();
     let lifecycle = hurricane.lifecycle().clone();
-    let starting = hurricane.on_startup(std::future::pending::<Result<(), Infallible>>);
+    let starting = hurricane.on_startup(future::pending::<Result<(), Infallible>>);
     let served = tokio::spawn(starting.serve(Router::new(), localhost()));
     tokio::task::yield_now().await;
     lifecycle.drain();

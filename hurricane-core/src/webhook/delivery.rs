@@ -1,23 +1,25 @@
 //! The way of events to the webhooks: in order, bounded, beside everything else.
 
 use std::{
-    error::Error,
-    fmt::{self, Write as _},
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
 use tokio::{
-    runtime::Handle,
+    runtime::{self, Handle},
     sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
     time,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{Event, Webhook};
+use super::{Event, Webhook, chain};
+use crate::names;
 
 /// Events that may wait for one webhook; a process has few events, so this many mean that the receiver is gone.
 const CAPACITY: usize = 64;
@@ -26,6 +28,23 @@ const CAPACITY: usize = 64;
 ///
 /// Each webhook has a bounded queue and a task of its own: events arrive in order, and a receiver that hangs does not
 /// hold up another. Clones share the queues.
+///
+/// What was delivered and what was not is counted, for each webhook by its name, in
+/// `hurricane_webhooks_delivered_total` and `hurricane_webhooks_undelivered_total`.
+///
+/// # Examples
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use hurricane_core::{Dispatcher, Event, EventKind, EventStatus, Webhook};
+///
+/// # async fn run(webhooks: Vec<Arc<dyn Webhook>>) -> Result<(), Box<dyn std::error::Error>> {
+/// let dispatcher = Dispatcher::start(&webhooks, Some("1.4.2".to_owned()))?;
+/// dispatcher.send(Event::new(EventKind::Startup, EventStatus::Succeeded));
+/// dispatcher.close(Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Dispatcher {
     shared: Arc<Shared>,
@@ -48,41 +67,75 @@ struct Shared {
 }
 
 struct Lane {
-    name: String,
+    webhook: Arc<dyn Webhook>,
     events: mpsc::Sender<Option<Arc<Event>>>,
     /// Events sent but not done with.
     pending: Arc<AtomicUsize>,
     done: watch::Receiver<bool>,
+    task: AbortHandle,
 }
 
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// Starts one task for each webhook on the runtime behind `handle`.
+    /// Delivers on a thread of its own, so that events get through while everything else is busy or stands still.
+    ///
+    /// `version` is the application's version, told in each event that does not have one. The thread ends when the
+    /// dispatcher is closed or dropped; without webhooks there is none.
+    ///
+    /// # Errors
+    ///
+    /// The thread or its runtime could not be started.
+    pub fn start(webhooks: &[Arc<dyn Webhook>], version: Option<String>) -> io::Result<Self> {
+        if webhooks.is_empty() {
+            return Ok(Self::with_lanes(Vec::new(), version));
+        }
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let dispatcher = Self::spawn(webhooks, version, runtime.handle());
+        let lanes = dispatcher.shared.lanes.iter();
+        let done: Vec<_> = lanes.map(|lane| lane.done.clone()).collect();
+        thread::Builder::new()
+            .name("hurricane-webhook".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    for mut done in done {
+                        // The error means that the task was given up.
+                        let _ = done.wait_for(|done| *done).await;
+                    }
+                });
+            })?;
+        Ok(dispatcher)
+    }
+
+    /// Delivers on the runtime behind `handle`, with one task for each webhook.
     ///
     /// `version` is the application's version, told in each event that does not have one.
     #[must_use]
     pub fn spawn(webhooks: &[Arc<dyn Webhook>], version: Option<String>, handle: &Handle) -> Self {
-        let lanes = webhooks
-            .iter()
-            .map(|webhook| {
-                let (events, queue) = mpsc::channel(CAPACITY);
-                let (finished, done) = watch::channel(false);
-                let pending = Arc::new(AtomicUsize::new(0));
-                handle.spawn(deliver_all(
-                    Arc::clone(webhook),
-                    queue,
-                    Arc::clone(&pending),
-                    finished,
-                ));
-                Lane {
-                    name: webhook.name().to_owned(),
-                    events,
-                    pending,
-                    done,
-                }
-            })
-            .collect();
+        let lanes = webhooks.iter().map(|webhook| {
+            let (events, queue) = mpsc::channel(CAPACITY);
+            let (finished, done) = watch::channel(false);
+            let pending = Arc::new(AtomicUsize::new(0));
+            let task = handle.spawn(deliver_all(
+                Arc::clone(webhook),
+                queue,
+                Arc::clone(&pending),
+                finished,
+            ));
+            Lane {
+                webhook: Arc::clone(webhook),
+                events,
+                pending,
+                done,
+                task: task.abort_handle(),
+            }
+        });
+        Self::with_lanes(lanes.collect(), version)
+    }
+
+    fn with_lanes(lanes: Vec<Lane>, version: Option<String>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 lanes,
@@ -92,7 +145,7 @@ impl Dispatcher {
         }
     }
 
-    /// Queues the event for every webhook; never waits.
+    /// Queues the event for every webhook that wants it; never waits.
     ///
     /// An event that finds a full queue is counted as undelivered and logged.
     pub fn send(&self, mut event: Event) {
@@ -100,7 +153,8 @@ impl Dispatcher {
             event.version.clone_from(&self.shared.version);
         }
         let event = Arc::new(event);
-        for lane in &self.shared.lanes {
+        let lanes = self.shared.lanes.iter();
+        for lane in lanes.filter(|lane| lane.webhook.wants(event.kind)) {
             lane.pending.fetch_add(1, Relaxed);
             let reason = if self.shared.closed.load(Relaxed) {
                 "the process ends"
@@ -110,7 +164,7 @@ impl Dispatcher {
                 continue;
             };
             lane.pending.fetch_sub(1, Relaxed);
-            undelivered(&lane.name, reason);
+            undelivered(lane.webhook.name(), reason);
         }
     }
 
@@ -133,9 +187,10 @@ impl Dispatcher {
         }
         let mut count = 0;
         for lane in &self.shared.lanes {
-            let left = lane.pending.load(Relaxed);
+            lane.task.abort();
+            let left = lane.pending.swap(0, Relaxed);
             for _ in 0..left {
-                undelivered(&lane.name, "the process ends");
+                undelivered(lane.webhook.name(), "the process ends");
             }
             count += left;
         }
@@ -145,7 +200,8 @@ impl Dispatcher {
 
 impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.shared.lanes.iter().map(|lane| &lane.name).collect();
+        let lanes = self.shared.lanes.iter();
+        let names: Vec<_> = lanes.map(|lane| lane.webhook.name()).collect();
         f.debug_struct("Dispatcher")
             .field("webhooks", &names)
             .finish()
@@ -159,11 +215,25 @@ async fn deliver_all(
     pending: Arc<AtomicUsize>,
     finished: watch::Sender<bool>,
 ) {
+    // Each delivery is a task of its own, so that one that panics is no more than one that failed.
+    let mut delivery = JoinSet::new();
     while let Some(Some(event)) = queue.recv().await {
         let name = webhook.name();
         info!("Start sending {} webhook to {name}", event.kind);
-        if let Err(error) = webhook.deliver(&event).await {
-            undelivered(name, &chain(&error));
+        let webhook = Arc::clone(&webhook);
+        delivery.spawn({
+            let event = Arc::clone(&event);
+            async move { webhook.deliver(&event).await }
+        });
+        match delivery.join_next().await {
+            Some(Ok(Ok(()))) => {
+                metrics::counter!(names::WEBHOOKS_DELIVERED, "webhook" => name.to_owned())
+                    .increment(1);
+                debug!("The {} webhook to {name} is delivered", event.kind);
+            }
+            Some(Ok(Err(error))) => undelivered(name, &chain(&error)),
+            Some(Err(panicked)) => undelivered(name, &chain(&panicked)),
+            None => {}
         }
         pending.fetch_sub(1, Relaxed);
     }
@@ -171,20 +241,8 @@ async fn deliver_all(
 }
 
 fn undelivered(name: &str, reason: &str) {
-    metrics::counter!(crate::names::WEBHOOKS_UNDELIVERED).increment(1);
+    metrics::counter!(names::WEBHOOKS_UNDELIVERED, "webhook" => name.to_owned()).increment(1);
     warn!("Sending webhook to {name} has failed due to {reason}");
-}
-
-/// The error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-use std::{future, sync::Mutex};
+use std::{
+    future,
+    sync::{Mutex, mpsc as std_mpsc},
+};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -27,8 +30,10 @@ impl Webhook for Shelf {
     }
 }
 
+/// Fails, panics, and then works.
 #[cfg(feature = "prometheus")]
-struct Broken;
+#[derive(Default)]
+struct Broken(AtomicUsize);
 
 #[async_trait]
 #[cfg(feature = "prometheus")]
@@ -38,7 +43,15 @@ impl Webhook for Broken {
     }
 
     async fn deliver(&self, _: &Event) -> Result<(), WebhookError> {
-        Err(WebhookError::new("nobody is there"))
+        match self.0.fetch_add(1, Relaxed) {
+            0 => Err(WebhookError::new("nobody is there")),
+            1 => panic!("nobody thought of that"),
+            _ => Ok(()),
+        }
+    }
+
+    fn wants(&self, kind: EventKind) -> bool {
+        kind == EventKind::Startup
     }
 }
 
@@ -123,30 +136,60 @@ async fn a_full_queue_does_not_hold_up_the_sender() {
 
 #[cfg(feature = "prometheus")]
 #[test]
-fn what_is_not_delivered_is_counted() {
+fn what_is_delivered_and_what_is_not_are_counted() {
     let exposition = crate::Exposition::new();
     exposition.local(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
         runtime.block_on(async {
-            let webhooks: [Arc<dyn Webhook>; 1] = [Arc::new(Broken)];
+            let webhooks: [Arc<dyn Webhook>; 1] = [Arc::new(Broken::default())];
             let dispatcher = Dispatcher::spawn(&webhooks, None, &Handle::current());
-            dispatcher.send(event(1));
-            dispatcher.send(event(2));
+            for number in 0..3 {
+                dispatcher.send(event(number));
+            }
+            dispatcher.send(Event::new(EventKind::Drain, EventStatus::Succeeded));
             dispatcher.close(SOON).await.unwrap();
         });
     });
     let text = exposition.render();
-    assert!(
-        text.contains("hurricane_webhooks_undelivered_total 2"),
-        "{text}"
-    );
+    for line in [
+        r#"hurricane_webhooks_undelivered_total{webhook="broken"} 2"#,
+        r#"hurricane_webhooks_delivered_total{webhook="broken"} 1"#,
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+/// Tells the thread that it was called on.
+struct Echo(std_mpsc::Sender<Option<String>>);
+
+#[async_trait]
+impl Webhook for Echo {
+    fn name(&self) -> &str {
+        "echo"
+    }
+
+    async fn deliver(&self, _: &Event) -> Result<(), WebhookError> {
+        let name = thread::current().name().map(str::to_owned);
+        self.0
+            .send(name)
+            .map_err(|error| WebhookError::new(error.to_string()))
+    }
 }
 
 #[test]
-fn an_error_is_told_with_its_causes() {
-    let error = WebhookError::new("the request failed").with_source("connection refused");
-    assert_eq!(chain(&error), "the request failed: connection refused");
+fn events_get_through_while_everything_stands_still() {
+    let (echo, heard) = std_mpsc::channel();
+    let webhooks: [Arc<dyn Webhook>; 1] = [Arc::new(Echo(echo))];
+    let dispatcher = Dispatcher::start(&webhooks, None).unwrap();
+    // No runtime runs here, and this thread is blocked.
+    dispatcher.send(event(1));
+    let thread = heard.recv_timeout(SOON).unwrap();
+    assert_eq!(thread.as_deref(), Some("hurricane-webhook"));
+    drop((dispatcher, webhooks));
+    heard
+        .recv_timeout(SOON)
+        .expect_err("the webhook is dropped when its thread ends");
 }
