@@ -62,7 +62,10 @@ pub struct ProbeConfig {
     pub header_timeout: Duration,
     /// Most bytes in the head of a request.
     pub max_header_bytes: usize,
-    /// Most connections at a time; more wait in the kernel's queue.
+    /// How long a client may take nothing of its answer.
+    pub write_timeout: Duration,
+    /// Most connections at a time. For one more the one that has been idle for longest is closed, so that nobody who
+    /// holds connections open keeps Kubernetes out.
     pub max_connections: usize,
 }
 
@@ -142,7 +145,9 @@ impl ProbeConfig {
             config: ServeConfig {
                 header_timeout: self.header_timeout,
                 max_header_bytes: self.max_header_bytes,
+                write_timeout: Some(self.write_timeout),
                 max_connections: Some(self.max_connections),
+                close_idle: true,
                 linger: Duration::ZERO,
                 grace: GRACE,
                 heartbeat: None,
@@ -165,6 +170,7 @@ impl Default for ProbeConfig {
             // Keeps port scanners and the like from holding connections open.
             header_timeout: Duration::from_secs(5),
             max_header_bytes: 8 * 1024,
+            write_timeout: Duration::from_secs(5),
             max_connections: 256,
         }
     }

@@ -23,10 +23,12 @@ use crate::{
     webhook::Dispatcher,
 };
 
+mod activity;
 mod builder;
 mod connection;
 mod connections;
 mod run;
+mod stream;
 
 /// An application server that Kubernetes can ask, watch and stop.
 ///

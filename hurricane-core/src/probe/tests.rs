@@ -9,6 +9,8 @@ use tokio::runtime::Handle;
 use super::*;
 use crate::{CheckResult, Lifecycle, Probe, Registry, Traffic, check_fn};
 
+mod hostile;
+
 fn config() -> ProbeConfig {
     ProbeConfig {
         addr: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -28,11 +30,15 @@ fn spawn(config: &ProbeConfig) -> (ProbeServer, Arc<Probes>) {
     registry
         .add_check(check, [Probe::Liveness, Probe::Readiness])
         .unwrap();
+    spawn_with(config, &registry)
+}
+
+fn spawn_with(config: &ProbeConfig, registry: &Registry) -> (ProbeServer, Arc<Probes>) {
     let lifecycle = Lifecycle::new();
     lifecycle.run();
     let probes = Probes::new(
         config,
-        &registry,
+        registry,
         lifecycle,
         Arc::new(Traffic::new()),
         Handle::current(),
@@ -116,30 +122,6 @@ async fn shutting_down_closes_the_port_and_joins_the_thread() {
     let _idle = TcpStream::connect(addr).unwrap();
     server.shutdown().unwrap();
     assert!(TcpStream::connect(addr).is_err());
-}
-
-#[tokio::test]
-async fn large_heads_are_refused() {
-    let (server, _) = spawn(&config());
-    let path = format!("/alive?{}", "x".repeat(9 * 1024));
-    let answer = get(server.local_addr(), &path);
-    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    server.shutdown().unwrap();
-}
-
-#[tokio::test]
-async fn more_connections_than_allowed_wait_for_their_turn() {
-    let (server, _) = spawn(&ProbeConfig {
-        max_connections: 1,
-        ..config()
-    });
-    let addr = server.local_addr();
-    let idle = TcpStream::connect(addr).unwrap();
-    let waiting = thread::spawn(move || get(addr, "/startup"));
-    drop(idle);
-    let answer = waiting.join().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    server.shutdown().unwrap();
 }
 
 #[tokio::test]

@@ -17,11 +17,15 @@ use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use tokio::{net::TcpStream, sync::oneshot};
+use tokio::sync::oneshot;
 use tower::{Service, ServiceExt as _, util::Oneshot};
 use tracing::debug;
 
-use super::ConnectInfo;
+use super::{
+    ConnectInfo,
+    activity::{Activity, Busy, BusyBody},
+    stream::Stream,
+};
 
 /// What can be served: a tower service from requests to responses, such as an axum `Router`.
 ///
@@ -39,7 +43,7 @@ impl<S, B> App<B> for S where
 /// Serves one connection until its end. On a word from `end` it is closed as soon as it has nothing in hand.
 pub(super) async fn drive<S, B>(
     http: http1::Builder,
-    stream: TcpStream,
+    stream: Stream,
     service: PerConnection<S>,
     end: oneshot::Receiver<()>,
 ) where
@@ -49,9 +53,6 @@ pub(super) async fn drive<S, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let peer = service.peer;
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(client.addr = %peer, %error, "failed to set TCP_NODELAY");
-    }
     let mut connection = pin!(
         http.serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
@@ -76,6 +77,8 @@ pub(super) struct PerConnection<S> {
     app: S,
     peer: SocketAddr,
     closing: Arc<AtomicBool>,
+    /// Kept where idle connections may have to be told from others.
+    activity: Option<Arc<Activity>>,
 }
 
 pin_project! {
@@ -84,14 +87,25 @@ pin_project! {
         #[pin]
         inner: F,
         closing: Arc<AtomicBool>,
+        busy: Option<Busy>,
     }
 }
 
 // === impl PerConnection ===
 
 impl<S> PerConnection<S> {
-    pub(super) fn new(app: S, peer: SocketAddr, closing: Arc<AtomicBool>) -> Self {
-        Self { app, peer, closing }
+    pub(super) fn new(
+        app: S,
+        peer: SocketAddr,
+        closing: Arc<AtomicBool>,
+        activity: Option<Arc<Activity>>,
+    ) -> Self {
+        Self {
+            app,
+            peer,
+            closing,
+            activity,
+        }
     }
 }
 
@@ -99,7 +113,7 @@ impl<S, B> hyper::service::Service<Request<Incoming>> for PerConnection<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone,
 {
-    type Response = Response<B>;
+    type Response = Response<BusyBody<B>>;
     type Error = S::Error;
     type Future = Answer<Oneshot<S, Request<Incoming>>>;
 
@@ -108,6 +122,7 @@ where
         Answer {
             inner: self.app.clone().oneshot(request),
             closing: Arc::clone(&self.closing),
+            busy: self.activity.as_ref().map(Activity::begin),
         }
     }
 }
@@ -118,7 +133,7 @@ impl<F, B, E> Future for Answer<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<BusyBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -132,6 +147,9 @@ where
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Poll::Ready(result)
+        Poll::Ready(result.map(|response| {
+            let busy = this.busy.take();
+            response.map(|body| BusyBody::new(body, busy))
+        }))
     }
 }

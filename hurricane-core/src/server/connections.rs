@@ -19,13 +19,17 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::oneshot,
-    task::{self, JoinSet},
+    sync::{Notify, oneshot},
+    task::{self, AbortHandle, JoinSet},
     time::{self, Instant, MissedTickBehavior},
 };
 use tracing::{debug, warn};
 
-use super::connection::{App, PerConnection, drive};
+use super::{
+    activity::Activity,
+    connection::{App, PerConnection, drive},
+    stream::Stream,
+};
 use crate::{
     heartbeat::Heartbeat,
     listener::{ACCEPT_PAUSE, BACKLOG, is_connection_error},
@@ -39,8 +43,13 @@ pub struct ServeConfig {
     pub header_timeout: Duration,
     /// Most bytes in the head of a request; more is answered with 431.
     pub max_header_bytes: usize,
+    /// How long a client may take nothing of what it is sent before its connection is closed; none is for ever.
+    pub write_timeout: Option<Duration>,
     /// Most connections at a time; more wait in the kernel's queue.
     pub max_connections: Option<usize>,
+    /// Whether the connection that has been idle for longest is closed when there are too many, so that a new one need
+    /// not wait. Idle is a connection without a request in hand, and a head that has not come to its end is none yet.
+    pub close_idle: bool,
     /// How long idle connections are kept when the end begins, for requests that are on the wire already.
     pub linger: Duration,
     /// How long requests in flight may take to finish at the end.
@@ -111,8 +120,21 @@ struct Connections<S> {
     /// Whether answers are to say `Connection: close`.
     closing: Arc<AtomicBool>,
     tasks: JoinSet<()>,
-    /// Tell each connection to end when it has nothing in hand.
-    ends: HashMap<task::Id, oneshot::Sender<()>>,
+    open: HashMap<task::Id, Open>,
+    /// From when idle times are counted.
+    epoch: Instant,
+    /// Told when a connection has become idle.
+    idle: Arc<Notify>,
+}
+
+/// An open connection, seen from outside.
+struct Open {
+    /// Tells it to end when it has nothing in hand.
+    end: oneshot::Sender<()>,
+    /// Ends it at once.
+    task: AbortHandle,
+    /// None where idle connections are left alone.
+    activity: Option<Arc<Activity>>,
 }
 
 // === impl ServeConfig ===
@@ -122,7 +144,9 @@ impl Default for ServeConfig {
         Self {
             header_timeout: Duration::from_secs(30),
             max_header_bytes: 64 * 1024,
+            write_timeout: None,
             max_connections: None,
+            close_idle: false,
             linger: Duration::from_millis(100),
             grace: Duration::from_secs(30),
             heartbeat: None,
@@ -146,7 +170,9 @@ impl<S> Connections<S> {
             http,
             closing: Arc::default(),
             tasks: JoinSet::new(),
-            ends: HashMap::new(),
+            open: HashMap::new(),
+            epoch: Instant::now(),
+            idle: Arc::default(),
         }
     }
 
@@ -163,10 +189,24 @@ impl<S> Connections<S> {
         let most = self.config.max_connections.unwrap_or(usize::MAX);
         // Set after an accept that failed because the process is out of something.
         let mut pause = None;
+        let idle = Arc::clone(&self.idle);
+        // Accepted, but there was no room yet.
+        let mut next: Option<(TcpStream, SocketAddr)> = None;
         loop {
+            if let Some((stream, peer)) =
+                next.take_if(|_| self.open.len() < most || self.make_room())
+            {
+                self.spawn(stream, peer);
+            }
+            let full = self.open.len() >= most;
             tokio::select! {
                 biased;
-                () = &mut drain => return,
+                () = &mut drain => {
+                    if let Some((stream, peer)) = next {
+                        self.spawn(stream, peer);
+                    }
+                    return;
+                }
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
                 _ = beat.tick(), if self.config.heartbeat.is_some() => {
                     // A listener that fails to accept over and over is as good as none.
@@ -175,10 +215,12 @@ impl<S> Connections<S> {
                         heartbeat.beat();
                     }
                 }
-                accepted = accept(listener, pause), if self.tasks.len() < most => match accepted {
-                    Ok((stream, peer)) => {
+                // Now there may be one that can be closed for the next one.
+                () = idle.notified(), if next.is_some() => {}
+                accepted = accept(listener, pause), if next.is_none() && (!full || self.config.close_idle) => match accepted {
+                    Ok(accepted) => {
                         pause = None;
-                        self.spawn(stream, peer);
+                        next = Some(accepted);
                     }
                     Err(error) if is_connection_error(&error) => debug!(%error, "connection was lost before it was accepted"),
                     Err(error) => {
@@ -223,9 +265,9 @@ impl<S> Connections<S> {
     async fn finish(mut self, deadline: Instant) -> Result<(), DrainTimedOut> {
         let linger = Instant::now() + self.config.linger;
         let _ = time::timeout_at(linger.min(deadline), self.all_ended()).await;
-        for (_, end) in self.ends.drain() {
+        for (_, open) in self.open.drain() {
             // The error means that it has ended just now.
-            let _ = end.send(());
+            let _ = open.end.send(());
         }
         if time::timeout_at(deadline, self.all_ended()).await.is_ok() {
             return Ok(());
@@ -251,24 +293,59 @@ impl<S> Connections<S> {
         S::Error: Into<Box<dyn Error + Send + Sync>>,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(client.addr = %peer, %error, "failed to set TCP_NODELAY");
+        }
         let (end, ended) = oneshot::channel();
-        let service = PerConnection::new(self.app.clone(), peer, Arc::clone(&self.closing));
+        let activity = self
+            .config
+            .close_idle
+            .then(|| Activity::new(self.epoch, Arc::clone(&self.idle)));
+        let service = PerConnection::new(
+            self.app.clone(),
+            peer,
+            Arc::clone(&self.closing),
+            activity.clone(),
+        );
+        let stream = Stream::new(stream, self.config.write_timeout);
         let task = self
             .tasks
             .spawn(drive(self.http.clone(), stream, service, ended));
-        self.ends.insert(task.id(), end);
+        let open = Open {
+            end,
+            activity,
+            task: task.clone(),
+        };
+        self.open.insert(task.id(), open);
+    }
+
+    /// Closes the connection that has been idle for longest; returns whether there was one to be closed.
+    fn make_room(&mut self) -> bool {
+        let idle = self.open.iter().filter_map(|(id, open)| {
+            let since = open.activity.as_ref()?.idle_since()?;
+            Some((since, *id))
+        });
+        let longest = idle.min_by_key(|(since, _)| *since).map(|(_, id)| id);
+        let Some(open) = longest.and_then(|id| self.open.remove(&id)) else {
+            return false;
+        };
+        debug!("too many connections: the one that has been idle for longest is closed");
+        open.task.abort();
+        true
     }
 
     fn forget(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
         let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
-                // The panic hook has told more; the client sees its connection closed.
-                warn!(%error, "connection ended with a panic");
+                if error.is_panic() {
+                    // The panic hook has told more; the client sees its connection closed.
+                    warn!(%error, "connection ended with a panic");
+                }
                 error.id()
             }
         };
-        self.ends.remove(&id);
+        self.open.remove(&id);
     }
 }
 

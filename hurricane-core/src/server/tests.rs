@@ -131,6 +131,55 @@ async fn connections_are_kept_until_the_end_begins() {
 }
 
 #[tokio::test]
+async fn more_connections_than_allowed_wait_for_their_turn() {
+    let (app, ..) = gated();
+    let config = ServeConfig {
+        max_connections: Some(1),
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let mut first = served.connect().await;
+    first.get("/").await;
+    let mut second = served.connect().await;
+    second.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    // The first is served on, and the second once the first is gone.
+    assert!(first.get("/").await.ends_with("hello"));
+    drop(first);
+    assert!(second.answer().await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_and_a_busy_one_does_not() {
+    let (app, reached, open) = gated();
+    let config = ServeConfig {
+        max_connections: Some(2),
+        close_idle: true,
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let mut busy = served.connect().await;
+    busy.send("GET /gate HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    reached.notified().await;
+    let mut idle = served.connect().await;
+    idle.get("/").await;
+    let mut new = served.connect().await;
+    assert!(new.get("/").await.ends_with("hello"));
+    assert_eq!(idle.rest().await, "", "the idle one was closed");
+
+    // Once all are busy the next one waits until one is not.
+    new.send("GET /gate HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    reached.notified().await;
+    let mut late = served.connect().await;
+    late.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    open.notify_one();
+    assert!(busy.answer().await.ends_with("through"));
+    assert!(late.answer().await.ends_with("hello"));
+    assert_eq!(busy.rest().await, "", "the one that became idle was closed");
+    open.notify_one();
+    assert!(new.answer().await.ends_with("through"));
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
     let (app, ..) = gated();
     let config = ServeConfig {

@@ -1,0 +1,158 @@
+//! A client's socket, which is given up when the client does not read what it is sent.
+
+use std::{
+    future::Future as _,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{self, Sleep},
+};
+
+/// A socket whose writes fail when the client has taken nothing for a while.
+#[derive(Debug)]
+pub(super) struct Stream {
+    inner: TcpStream,
+    write_timeout: Option<Duration>,
+    /// Runs from the moment the client takes nothing more.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    pub(super) fn new(inner: TcpStream, write_timeout: Option<Duration>) -> Self {
+        Self {
+            inner,
+            write_timeout,
+            waiting: None,
+        }
+    }
+
+    /// Passes on what came of a write, unless it has been waiting for too long.
+    fn watch<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        let Some(limit) = self.write_timeout else {
+            return written;
+        };
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(time::sleep(limit)));
+        if waiting.as_mut().poll(cx).is_ready() {
+            let error = io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client does not read the answer",
+            );
+            return Poll::Ready(Err(error));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
+        self.watch(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+        self.watch(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, net::Ipv4Addr};
+
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
+    use super::*;
+
+    /// Both ends of a connection.
+    async fn pair(write_timeout: Option<Duration>) -> (Stream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = TcpStream::connect(addr).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        (Stream::new(server, write_timeout), client)
+    }
+
+    async fn write(stream: &mut Stream) -> io::Result<usize> {
+        poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, &[0; 64 * 1024])).await
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let (mut stream, _client) = pair(Some(Duration::from_millis(20))).await;
+        let error = loop {
+            if let Err(error) = write(&mut stream).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_late_is_waited_for() {
+        let (mut stream, mut client) = pair(Some(Duration::from_secs(20))).await;
+        // Until the kernel takes no more.
+        while stream.waiting.is_none() {
+            tokio::select! {
+                biased;
+                written = write(&mut stream) => drop(written.unwrap()),
+                () = std::future::ready(()) => {}
+            }
+        }
+        let reader = tokio::spawn(async move {
+            let mut buffer = vec![0; 1024 * 1024];
+            while client.read(&mut buffer).await.unwrap() > 0 {}
+        });
+        write(&mut stream).await.unwrap();
+        assert!(stream.waiting.is_none());
+        drop(stream);
+        reader.await.unwrap();
+    }
+}
