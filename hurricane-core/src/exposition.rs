@@ -1,29 +1,33 @@
 //! The text that Prometheus reads.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io::Write as _, iter, sync::Arc, time::Duration};
 
-use metrics::Unit;
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{
+    HeaderMap, HeaderValue, Response,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
-
+use metrics::Unit;
 use tokio::runtime::Handle;
 
+pub use self::format::Format;
+use self::{buckets::Buckets, recorder::Recorder};
 use crate::{metric::Metric, names, traffic::Traffic};
 
+mod buckets;
 mod collect;
-
-/// Bounds for durations in seconds, as the semantic conventions of `OpenTelemetry` have them for HTTP servers.
-const SECONDS: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
-
-/// Bounds for sizes in bytes.
-const BYTES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
+mod format;
+mod recorder;
+mod text;
 
 /// Takes what is recorded through the [`metrics`] facade, and renders it for Prometheus.
 ///
-/// Histograms whose names end in `_seconds` and `_bytes` get buckets for durations and sizes.
+/// Families come in the order of their names. Histograms whose names end in `_seconds` and `_bytes` get buckets for
+/// durations and sizes, others a wide range of numbers; [`with_buckets`](Self::with_buckets) sets them by name.
+///
+/// Handles of the facade count without a lock, and each histogram takes a fixed amount of memory, whether it is
+/// scraped or not.
 ///
 /// # Examples
 ///
@@ -38,8 +42,7 @@ const BYTES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
 /// ```
 #[derive(Clone)]
 pub struct Exposition {
-    recorder: Arc<PrometheusRecorder>,
-    handle: PrometheusHandle,
+    recorder: Arc<Recorder>,
 }
 
 /// The process records its metrics elsewhere already.
@@ -53,16 +56,28 @@ impl Exposition {
     /// Makes a recorder that nothing records to yet.
     #[must_use]
     pub fn new() -> Self {
-        let buckets = |builder: PrometheusBuilder, suffix: &str, bounds: &[f64]| {
-            builder
-                .set_buckets_for_metric(Matcher::Suffix(suffix.to_owned()), bounds)
-                .expect("the bounds are not empty")
-        };
-        let builder = buckets(PrometheusBuilder::new(), "_seconds", &SECONDS);
-        let recorder = Arc::new(buckets(builder, "_bytes", &BYTES).build_recorder());
+        Self::with_buckets(iter::empty::<(String, Vec<f64>)>())
+    }
+
+    /// Makes a recorder that gives the named histograms these bounds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hurricane_core::Exposition;
+    ///
+    /// let exposition = Exposition::with_buckets([("basket_items", vec![1.0, 5.0, 20.0])]);
+    /// exposition.local(|| metrics::histogram!("basket_items").record(3.0));
+    /// assert!(exposition.render().contains(r#"basket_items_bucket{le="5.0"} 1"#));
+    /// ```
+    #[must_use]
+    pub fn with_buckets(bounds: impl IntoIterator<Item = (impl Into<String>, Vec<f64>)>) -> Self {
+        let mut buckets = Buckets::default();
+        for (name, bounds) in bounds {
+            buckets.set(name.into(), bounds);
+        }
         let exposition = Self {
-            handle: recorder.handle(),
-            recorder,
+            recorder: Arc::new(Recorder::new(buckets)),
         };
         exposition.local(describe);
         exposition
@@ -100,15 +115,45 @@ impl Exposition {
         self.local(|| collect::record(&samples));
     }
 
-    /// All metrics as text, in the format `text/plain; version=0.0.4`.
+    /// All metrics in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.render_as(Format::Text)
     }
 
-    /// Digests what histograms were given, which otherwise grows until the next scrape; to be called every second.
-    pub fn upkeep(&self) {
-        self.handle.run_upkeep();
+    /// All metrics in a format.
+    #[must_use]
+    pub fn render_as(&self, format: Format) -> String {
+        self.recorder
+            .read(|families| text::render(families, format))
+    }
+
+    /// Answers a scrape: in the format that the client accepts, and compressed if it takes gzip.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, header::ACCEPT_ENCODING};
+    /// use hurricane_core::Exposition;
+    ///
+    /// let gzip = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
+    /// let response = Exposition::new().respond(&gzip);
+    /// assert_eq!(response.headers()["content-encoding"], "gzip");
+    /// ```
+    #[must_use]
+    pub fn respond(&self, headers: &HeaderMap) -> Response<Bytes> {
+        let format = Format::accepted(headers);
+        let text = self.render_as(format);
+        let zipped = format::accepts_gzip(headers).then(|| gzip(&text));
+        let encoding = zipped.as_ref().map(|_| HeaderValue::from_static("gzip"));
+        let mut response = Response::new(Bytes::from(zipped.unwrap_or_else(|| text.into_bytes())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, format.content_type());
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, encoding);
+        }
+        response
     }
 }
 
@@ -122,6 +167,15 @@ impl fmt::Debug for Exposition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exposition").finish_non_exhaustive()
     }
+}
+
+/// The text compressed, with little effort: it is sent to a neighbour, and most of it is the same anyway.
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    encoder
+        .write_all(text.as_bytes())
+        .and_then(|()| encoder.finish())
+        .expect("writing to memory cannot fail")
 }
 
 fn describe() {
@@ -161,48 +215,4 @@ fn describe() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn renders_buckets_by_the_unit_in_the_name() {
-        let exposition = Exposition::new();
-        exposition.local(|| {
-            metrics::histogram!(names::REQUEST_DURATION).record(0.02);
-            metrics::histogram!(names::RESPONSE_BODY_SIZE).record(2_000.0);
-        });
-        exposition.upkeep();
-        let text = exposition.render();
-        assert!(
-            text.contains("http_server_request_duration_seconds_bucket{le=\"0.01\"} 0"),
-            "{text}"
-        );
-        assert!(
-            text.contains("http_server_request_duration_seconds_bucket{le=\"0.025\"} 1"),
-            "{text}"
-        );
-        assert!(
-            text.contains("http_server_response_body_size_bytes_bucket{le=\"10000\"} 1"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn tells_what_traffic_knows() {
-        let exposition = Exposition::new();
-        let traffic = Traffic::new();
-        traffic.set_queued(3);
-        traffic.begin();
-        traffic.begin();
-        traffic.end(Duration::from_millis(250));
-        exposition.observe(&traffic);
-        let text = exposition.render();
-        for line in [
-            "request_queue_length 3",
-            "http_server_active_requests 1",
-            "response_time_average 250",
-        ] {
-            assert!(text.contains(&format!("{line}\n")), "{text}");
-        }
-    }
-}
+mod tests;

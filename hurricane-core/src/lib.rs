@@ -55,7 +55,7 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
-//! | `prometheus` | yes | `Exposition`, and with it `/metrics`; metrics-exporter-prometheus |
+//! | `prometheus` | yes | `Exposition`, and with it `/metrics`; flate2 |
 //! | `webhooks` | yes | `HttpWebhook`; hyper, rustls with ring |
 //!
 //! Without any of them the traits, the registry, the check runner and the metrics layer are left, for libraries that
@@ -142,15 +142,17 @@ pub use self::{
 
 mod check;
 #[cfg(feature = "prometheus")]
-mod exposition;
+pub mod exposition;
 mod handler;
 mod heartbeat;
 pub mod layer;
 mod lifecycle;
 #[cfg(feature = "server")]
 mod listener;
-mod metric;
+pub mod metric;
 mod names;
+#[cfg(feature = "prometheus")]
+mod negotiate;
 #[cfg(feature = "server")]
 pub mod probe;
 mod registry;

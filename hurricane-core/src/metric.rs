@@ -4,6 +4,10 @@ use std::future::Future;
 
 use async_trait::async_trait;
 
+pub use self::distribution::Distribution;
+
+mod distribution;
+
 /// A number that is looked up when somebody asks for it.
 ///
 /// Everything an application counts as it goes is better recorded through the [`metrics`] facade, where it shows up

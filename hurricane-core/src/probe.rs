@@ -105,10 +105,6 @@ pub struct ProbeServerPanicked;
 /// How long open connections have when the probe server stops; its answers take no longer.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often histograms are digested.
-#[cfg(feature = "prometheus")]
-const UPKEEP: Duration = Duration::from_secs(1);
-
 // === impl ProbeConfig ===
 
 impl ProbeConfig {
@@ -278,26 +274,12 @@ async fn answer(
     config: ServeConfig,
     stopped: oneshot::Receiver<()>,
 ) {
-    #[cfg(feature = "prometheus")]
-    if let Some(exposition) = probes.exposition().cloned() {
-        tokio::spawn(upkeep(exposition));
-    }
     let stop = async {
         // An error means that the server was dropped, which stops it as well.
         let _ = stopped.await;
     };
     if let Err(error) = serve(listener, router(probes), config, stop).await {
         error!(%error, "probe connections were cut");
-    }
-}
-
-/// Digests histograms for ever.
-#[cfg(feature = "prometheus")]
-pub(crate) async fn upkeep(exposition: crate::Exposition) {
-    let mut due = tokio::time::interval(UPKEEP);
-    loop {
-        due.tick().await;
-        exposition.upkeep();
     }
 }
 

@@ -14,8 +14,6 @@ use http_body_util::Full;
 use super::{Endpoint, ProbeService, Probes, accept::Form, render};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const EXPOSITION: HeaderValue =
-    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HEALTH_JSON: HeaderValue = HeaderValue::from_static("application/health+json");
 const NO_STORE: HeaderValue =
@@ -36,7 +34,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 /// | with `?verbose` | every check with its status, age and message, as text |
 /// | with `Accept: application/json` | `probe`, `status` and `checks` with `name`, `status`, `message`; with `?verbose` also `age`, `duration` and `stale` |
 /// | with `Accept: application/health+json` | every check in the form of draft-inadarei-api-health-check |
-/// | GET, HEAD, POST of the metrics' path | the metrics for Prometheus |
+/// | GET, HEAD, POST of the metrics' path | the metrics for Prometheus, as `OpenMetrics` where `Accept` asks for it, gzipped where `Accept-Encoding` allows |
 /// | other methods | 405 |
 pub fn router(probes: Arc<Probes>) -> Router {
     Router::new().fallback_service(ProbeService::new(probes))
@@ -67,8 +65,13 @@ async fn respond(
     let probe = match endpoint {
         Endpoint::Probe(probe) => probe,
         Endpoint::Metrics => {
-            return match probes.scrape().await {
-                Some(text) => with(StatusCode::OK, EXPOSITION, text),
+            return match probes.scrape(headers).await {
+                Some(mut response) => {
+                    let headers = response.headers_mut();
+                    headers.insert(CACHE_CONTROL, NO_STORE);
+                    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+                    response.map(Full::new)
+                }
                 None => plain(StatusCode::NOT_FOUND, "no metrics are collected\n"),
             };
         }

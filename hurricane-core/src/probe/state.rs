@@ -9,7 +9,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
 use tokio::runtime::Handle;
 use tracing::info;
 
@@ -168,20 +169,20 @@ impl Probes {
         }
     }
 
-    /// All metrics as text; none if there is nothing that collects them.
+    /// The answer to a scrape, in the form that `headers` ask for; none if there is nothing that collects metrics.
     #[cfg(feature = "prometheus")]
-    pub async fn scrape(&self) -> Option<String> {
+    pub async fn scrape(&self, headers: &HeaderMap) -> Option<Response<Bytes>> {
         let exposition = self.exposition.as_ref()?;
         exposition
             .ask(&self.metrics, self.runner.handle(), self.policy().timeout)
             .await;
         exposition.observe(&self.traffic);
-        Some(exposition.render())
+        Some(exposition.respond(headers))
     }
 
-    /// All metrics as text; none without the feature `prometheus`.
+    /// The answer to a scrape; none without the feature `prometheus`.
     #[cfg(not(feature = "prometheus"))]
-    pub async fn scrape(&self) -> Option<String> {
+    pub async fn scrape(&self, _: &HeaderMap) -> Option<Response<Bytes>> {
         None
     }
 

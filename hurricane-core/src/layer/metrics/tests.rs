@@ -5,17 +5,17 @@ use std::{convert::Infallible, future, time::Duration};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
-use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{ServiceExt as _, service_fn};
 
 use super::*;
+use crate::Exposition;
 
 /// What `record` recorded, as text.
 fn recorded(record: impl FnOnce()) -> String {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    metrics::with_local_recorder(&recorder, record);
-    recorder.handle().render()
+    let exposition = Exposition::new();
+    exposition.local(record);
+    exposition.render()
 }
 
 fn request(method: Method) -> Request<()> {
@@ -30,7 +30,7 @@ fn traffic() -> (Arc<Traffic>, MetricsLayer) {
 }
 
 fn line(text: &str, name: &str, method: &str, status: &str, route: &str) -> Option<f64> {
-    let labels = format!("{name}{{method=\"{method}\",status=\"{status}\",route=\"{route}\"}} ");
+    let labels = format!("{name}{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}} ");
     text.lines()
         .find_map(|line| line.strip_prefix(&labels))
         .map(|value| value.parse().unwrap())
@@ -110,7 +110,7 @@ fn a_client_that_leaves_before_the_head_is_cancelled() {
     });
     let cancelled = line(&text, "http_server_requests_total", "GET", "cancelled", "");
     assert_eq!(cancelled, Some(1.0), "{text}");
-    assert!(!text.contains("body_size"), "{text}");
+    assert!(!text.contains("body_size_bytes_sum"), "{text}");
 }
 
 #[test]
