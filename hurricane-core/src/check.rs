@@ -1,17 +1,32 @@
 //! Checks: questions about the process's health, asked by the probes.
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use self::runner::{CheckPolicy, CheckReport, CheckRunner, ProbeReport};
+pub use self::{
+    checks::Checks,
+    config::{CheckConfig, Severity},
+    report::{CheckReport, ProbeReport, Selection},
+    runner::{CheckPolicy, CheckRunner},
+    standing::Progress,
+    state::{HealthState, Latch},
+};
 
+mod checks;
+mod config;
+mod report;
+mod run;
 mod runner;
+mod slot;
+mod standing;
+mod state;
 
 /// A question about the process's health.
 ///
-/// A check runs on the main runtime, with the resources the application uses. Concurrent probes share one run, and a
-/// panic counts as a failed result.
+/// A check runs on the main runtime, with the resources the application uses. Concurrent probes share one run. A panic
+/// counts as a failed result, and so does a run that takes too long. A [`CheckConfig`] says which probes ask it, when it
+/// runs, and what its results count for.
 ///
 /// # Examples
 ///
@@ -51,7 +66,7 @@ pub trait Check: Send + Sync + 'static {
 pub struct CheckResult {
     /// How it stands.
     pub status: Status,
-    /// What is to be said about it; a failed probe answers with this text.
+    /// What is to be said about it; a failed probe answers with this text. Probes tell no more than its first 4 KiB.
     pub message: Cow<'static, str>,
 }
 
@@ -104,6 +119,30 @@ where
     }
 }
 
+// === impl Check ===
+
+#[async_trait]
+impl<C: Check + ?Sized> Check for Box<C> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    async fn check(&self) -> CheckResult {
+        (**self).check().await
+    }
+}
+
+#[async_trait]
+impl<C: Check + ?Sized> Check for Arc<C> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    async fn check(&self) -> CheckResult {
+        (**self).check().await
+    }
+}
+
 // === impl CheckResult ===
 
 impl CheckResult {
@@ -140,11 +179,31 @@ impl CheckResult {
         Self::with(Status::Fail, message)
     }
 
-    fn with(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             message: message.into(),
         }
+    }
+}
+
+impl<E: fmt::Display> From<Result<(), E>> for CheckResult {
+    /// An error fails with its own text, which is shown as it is; what caused it is not.
+    fn from(outcome: Result<(), E>) -> Self {
+        match outcome {
+            Ok(()) => Self::pass(),
+            Err(error) => Self::fail(error.to_string()),
+        }
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    /// Whether the probe stays green.
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Pass | Self::Warn)
     }
 }
 

@@ -38,7 +38,10 @@
 //! | part | what it is for |
 //! | --- | --- |
 //! | [`Check`], [`Metric`], [`Webhook`], [`Handler`] | what an application brings along: questions about its health, numbers, receivers of events, handlers of messages |
+//! | [`CheckConfig`] | who asks a check, when it runs, and what its results count for |
 //! | [`Registry`] | holds them, by name |
+//! | [`Checks`] | the checks at work, which come and go while they are asked |
+//! | [`HealthState`] | what the application itself says: latches that hold readiness back, the end of liveness |
 //! | [`Lifecycle`] | starting, running, draining, stopped: the one source of truth |
 //! | [`Traffic`], [`MetricsLayer`] | what the process knows of its load, and the tower layer that counts it |
 //! | [`CheckRunner`] | runs checks: shared runs, one deadline, last results |
@@ -84,6 +87,11 @@
 //! fails. A process that has requests in hand is given 2 ms only before its last result counts, since it answers
 //! slowly for reasons that are not its health. [`CheckPolicy`] has the numbers.
 //!
+//! A check may also run in the background, and the probes take what it last found. Results may live for a while, it may
+//! take several of them, or some time, to turn a probe red or green, and a check may be one that only degrades. That is
+//! each check's [`CheckConfig`]; an array of probes is the shortest one. Whatever a check does, it cannot do much harm:
+//! a panic is caught, a run that hangs is given up and no second one is started beside it, and a long message is cut.
+//!
 //! # Metrics
 //!
 //! | name | type, labels | meaning |
@@ -118,8 +126,8 @@ pub use self::exposition::{AlreadyInstalled, Exposition};
 pub use self::webhook::HttpWebhook;
 pub use self::{
     check::{
-        Check, CheckPolicy, CheckReport, CheckResult, CheckRunner, Probe, ProbeReport, Status,
-        check_fn,
+        Check, CheckConfig, CheckPolicy, CheckReport, CheckResult, CheckRunner, Checks,
+        HealthState, Latch, Probe, ProbeReport, Progress, Selection, Severity, Status, check_fn,
     },
     handler::{Handler, Message, Outcome},
     heartbeat::Heartbeat,

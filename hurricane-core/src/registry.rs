@@ -1,9 +1,9 @@
 //! What is registered: by kind, by name, once.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use crate::{
-    check::{Check, Probe},
+    check::{Check, CheckConfig},
     handler::Handler,
     metric::Metric,
     webhook::Webhook,
@@ -28,18 +28,19 @@ use crate::{
 #[derive(Default)]
 pub struct Registry {
     checks: Vec<RegisteredCheck>,
+    check_names: HashSet<String>,
     metrics: Vec<Arc<dyn Metric>>,
     webhooks: Vec<Arc<dyn Webhook>>,
     handlers: Vec<Arc<dyn Handler>>,
 }
 
-/// A check and the probes that ask it.
+/// A check and its configuration.
 #[derive(Clone)]
 pub struct RegisteredCheck {
     /// The check.
     pub check: Arc<dyn Check>,
-    /// The probes that ask it.
-    pub probes: Vec<Probe>,
+    /// Who asks it, when it runs, and what its results count for.
+    pub config: CheckConfig,
 }
 
 /// The kinds of things a [`Registry`] holds.
@@ -74,7 +75,7 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds a check that the given probes ask.
+    /// Adds a check; an array of probes will do as its configuration.
     ///
     /// # Errors
     ///
@@ -82,13 +83,18 @@ impl Registry {
     pub fn add_check(
         &mut self,
         check: impl Check,
-        probes: impl IntoIterator<Item = Probe>,
+        config: impl Into<CheckConfig>,
     ) -> Result<(), AlreadyRegistered> {
-        let names = self.checks.iter().map(|registered| registered.check.name());
-        ensure_free(Kind::Check, check.name(), names)?;
+        // There may be many more of them than of the other kinds.
+        if !self.check_names.insert(check.name().to_owned()) {
+            return Err(AlreadyRegistered {
+                kind: Kind::Check,
+                name: check.name().to_owned(),
+            });
+        }
         self.checks.push(RegisteredCheck {
             check: Arc::new(check),
-            probes: probes.into_iter().collect(),
+            config: config.into(),
         });
         Ok(())
     }
@@ -180,7 +186,7 @@ impl fmt::Debug for RegisteredCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegisteredCheck")
             .field("check", &self.check.name())
-            .field("probes", &self.probes)
+            .field("config", &self.config)
             .finish()
     }
 }

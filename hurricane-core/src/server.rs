@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    check::HealthState,
     layer::MetricsLayer,
     lifecycle::Lifecycle,
     listener::{BACKLOG, BindError, Listener},
@@ -118,6 +119,26 @@ impl Hurricane {
     #[must_use]
     pub fn probes(&self) -> &Arc<Probes> {
         &self.probes
+    }
+
+    /// The application's own word on its health: latches that hold readiness back, and the end of liveness.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use hurricane_core::Hurricane;
+    /// # async fn fill_cache() {}
+    /// # fn example(hurricane: &Hurricane) {
+    /// let latch = hurricane.state().latch("cache warm");
+    /// tokio::spawn(async move {
+    ///     fill_cache().await;
+    ///     latch.release();
+    /// });
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn state(&self) -> &HealthState {
+        self.probes.state()
     }
 
     /// What was registered.

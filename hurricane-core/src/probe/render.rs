@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Details, Verdict};
-use crate::check::{CheckReport, Status};
+use crate::check::{CheckReport, Severity, Status};
 
 /// The checks line by line, as `kubectl get --raw '/readyz?verbose'` shows those of Kubernetes.
 pub(super) fn verbose(verdict: &Verdict, details: Details) -> String {
@@ -40,6 +40,12 @@ fn line(check: &CheckReport, details: Details) -> String {
     }
     if check.stale && check.age.is_some() {
         extras.push("stale".to_owned());
+    }
+    if let Some(progress) = check.progress {
+        extras.push(progress.to_string());
+    }
+    if check.severity != Severity::Critical {
+        extras.push(check.severity.name().to_owned());
     }
     if !extras.is_empty() {
         let _ = write!(line, " ({})", extras.join(", "));
@@ -101,7 +107,7 @@ fn health_check(check: &CheckReport, details: Details) -> Value {
     fields.into()
 }
 
-/// When and how long a check ran, in seconds.
+/// When and how long a check ran, in seconds, and what its result counts for.
 fn times(fields: &mut Map<String, Value>, check: &CheckReport) {
     if let Some(age) = check.age {
         fields.insert("age".to_owned(), age.as_secs_f64().into());
@@ -111,6 +117,12 @@ fn times(fields: &mut Map<String, Value>, check: &CheckReport) {
     }
     if check.stale {
         fields.insert("stale".to_owned(), true.into());
+    }
+    if let Some(progress) = check.progress {
+        fields.insert("progress".to_owned(), progress.to_string().into());
+    }
+    if check.severity != Severity::Critical {
+        fields.insert("severity".to_owned(), check.severity.name().into());
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
-    time::{Duration, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
@@ -18,7 +18,10 @@ use super::{Details, PathError, Paths, ProbeConfig};
 #[cfg(feature = "prometheus")]
 use crate::{Exposition, metric::Metric};
 use crate::{
-    check::{CheckPolicy, CheckReport, CheckResult, CheckRunner, Probe, Status},
+    check::{
+        CheckPolicy, CheckReport, CheckResult, CheckRunner, Checks, HealthState, Probe,
+        ProbeReport, Selection, Status,
+    },
     heartbeat::Heartbeat,
     lifecycle::{Lifecycle, Phase},
     registry::Registry,
@@ -56,6 +59,7 @@ pub struct Probes {
     details: Details,
     lifecycle: Lifecycle,
     runner: CheckRunner,
+    state: HealthState,
     traffic: Arc<Traffic>,
     heartbeats: Mutex<Vec<(String, Heartbeat)>>,
     #[cfg(feature = "prometheus")]
@@ -69,6 +73,7 @@ pub struct Probes {
 
 /// A probe's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// The probe that was asked.
     pub probe: Probe,
@@ -76,13 +81,24 @@ pub struct Verdict {
     pub status: StatusCode,
     /// The text that says so; often empty.
     pub text: String,
-    /// What was looked at: the lifecycle where it decides, heartbeats, and checks.
+    /// What was looked at: the lifecycle where it decides, the application's own state where it is broken, heartbeats,
+    /// latches, and checks.
     pub checks: Vec<CheckReport>,
+    /// Names of what the [`Selection`] excluded.
+    pub excluded: Vec<String>,
+    /// Names in the [`Selection`] that nothing of this probe has.
+    pub unknown: Vec<String>,
 }
 
 /// What a probe last said, to see when it changes.
 #[derive(Debug, Default)]
 struct Health(AtomicU8);
+
+/// The name under which the stage of the process's life is reported.
+const LIFECYCLE: &str = "lifecycle";
+
+/// The name under which the application's own word on its health is reported.
+const APPLICATION: &str = "application";
 
 // === impl Probes ===
 
@@ -110,6 +126,7 @@ impl Probes {
             details: config.details,
             lifecycle,
             runner,
+            state: HealthState::new(),
             traffic,
             heartbeats: Mutex::default(),
             #[cfg(feature = "prometheus")]
@@ -149,24 +166,56 @@ impl Probes {
 
     /// Asks a probe, and tells the webhooks if its answer has changed.
     pub async fn ask(&self, probe: Probe) -> Verdict {
-        match (probe, self.lifecycle.phase()) {
-            (_, Phase::Starting) => Verdict::not_now(probe, "starting"),
-            (Probe::Startup, _) => self.startup().await,
-            (Probe::Liveness, Phase::Running) => self.tell(EventKind::Liveness, self.alive().await),
-            // The workers that answer the checks may be gone by now, which is no reason to be killed.
-            (Probe::Liveness, _) => Verdict::ok(probe, self.load(), Vec::new()),
-            (Probe::Readiness, Phase::Running) => {
-                self.tell(EventKind::Readiness, self.ready().await)
-            }
-            (Probe::Readiness, _) => Verdict::not_now(probe, "draining"),
+        self.ask_with(probe, &Selection::default()).await
+    }
+
+    /// Asks the selected checks of a probe.
+    ///
+    /// What the probe looks at besides checks has a name too, and no tags: the `lifecycle`, the `application`'s own
+    /// [state](Self::state), heartbeats, and latches that are held. What is named in [`Selection::only`] is asked in
+    /// every phase. The webhooks hear only of answers for which everything was asked.
+    pub async fn ask_with(&self, probe: Probe, selection: &Selection) -> Verdict {
+        let phase = self.lifecycle.phase();
+        let not_now = self.not_now(probe, phase);
+        if let Some(reason) = not_now
+            && selection.takes(LIFECYCLE)
+        {
+            let mut report = self.runner.resolve(probe, selection);
+            self.settle_names(&mut report, phase, selection);
+            return Verdict::not_now(report, reason);
+        }
+        // The workers that answer the checks may be gone by now, which is no reason to be killed.
+        let at_rest = probe == Probe::Liveness && phase > Phase::Running;
+        let mut report = if at_rest && selection.only.is_empty() {
+            self.runner.resolve(probe, selection)
+        } else {
+            self.runner.ask_with(probe, selection).await
+        };
+        let observed = self.settle_names(&mut report, phase, selection);
+        report.checks.splice(0..0, observed);
+        let verdict = Verdict::of(report, || self.text(probe));
+        if selection.is_all() && phase == Phase::Running {
+            self.tell(verdict)
+        } else {
+            verdict
         }
     }
 
     /// Runs all checks once, whatever they find, so that there are results when the first probe comes.
     pub async fn rehearse(&self) {
-        for probe in [Probe::Startup, Probe::Liveness, Probe::Readiness] {
-            self.runner.ask(probe).await;
-        }
+        self.runner.rehearse().await;
+    }
+
+    /// The checks, to add to and to remove from while the probes answer.
+    #[must_use]
+    pub fn checks(&self) -> &Checks {
+        self.runner.checks()
+    }
+
+    /// The application's own word on its health: latches that hold readiness back, and the end of liveness.
+    #[must_use]
+    pub fn state(&self) -> &HealthState {
+        &self.state
     }
 
     /// The answer to a scrape, in the form that `headers` ask for; none if there is nothing that collects metrics.
@@ -217,30 +266,94 @@ impl Probes {
         self.exposition.as_ref()
     }
 
-    async fn startup(&self) -> Verdict {
-        let Some(time) = self.lifecycle.startup_time() else {
-            return Verdict::not_now(Probe::Startup, "ended before it had started");
-        };
-        let seconds = time
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
-        let report = self.runner.ask(Probe::Startup).await;
-        Verdict::of(report.probe, report.checks, || {
-            format!("Startup was finished {seconds:?}")
+    /// Why the answer is "not now" whatever the checks say.
+    fn not_now(&self, probe: Probe, phase: Phase) -> Option<&'static str> {
+        match (probe, phase) {
+            (_, Phase::Starting) => Some("starting"),
+            (Probe::Startup, _) if self.lifecycle.startup_time().is_none() => {
+                Some("ended before it had started")
+            }
+            (Probe::Readiness, Phase::Draining | Phase::Stopped) => Some("draining"),
+            _ => None,
+        }
+    }
+
+    /// Reports what is looked at besides the checks, as far as it is selected, and puts right what the checks could not
+    /// know of the names in the selection.
+    fn settle_names(
+        &self,
+        report: &mut ProbeReport,
+        phase: Phase,
+        selection: &Selection,
+    ) -> Vec<CheckReport> {
+        let mut observed = self.observe(report.probe, phase, selection);
+        report
+            .unknown
+            .retain(|name| name != LIFECYCLE && observed.iter().all(|check| check.name != *name));
+        for name in observed.iter().map(|check| &*check.name).chain([LIFECYCLE]) {
+            if selection.excludes(name) && report.excluded.iter().all(|other| other != name) {
+                report.excluded.push(name.to_owned());
+            }
+        }
+        observed.retain(|check| selection.takes(&check.name));
+        observed
+    }
+
+    /// Everything that the probe looks at besides the checks; the lifecycle only where it is asked for by name, since
+    /// it is for others to decide by it.
+    fn observe(&self, probe: Probe, phase: Phase, selection: &Selection) -> Vec<CheckReport> {
+        let mut observed = Vec::new();
+        let named = |name: &str| selection.only.iter().any(|only| only == name);
+        if named(LIFECYCLE) {
+            observed.push(CheckReport::observed(LIFECYCLE, CheckResult::pass(), None));
+        }
+        let at_rest = probe == Probe::Liveness && phase > Phase::Running;
+        if probe == Probe::Startup || at_rest {
+            return observed;
+        }
+        match self.state.condemned() {
+            Some(reason) => {
+                let result = CheckResult::fail(reason);
+                observed.push(CheckReport::observed(APPLICATION, result, None));
+            }
+            None if named(APPLICATION) || selection.excludes(APPLICATION) => {
+                observed.push(CheckReport::observed(
+                    APPLICATION,
+                    CheckResult::pass(),
+                    None,
+                ));
+            }
+            None => {}
+        }
+        if probe == Probe::Liveness {
+            observed.extend(self.pulse());
+        } else {
+            observed.extend(self.latches());
+        }
+        observed
+    }
+
+    /// What is said when all is well.
+    fn text(&self, probe: Probe) -> String {
+        match (probe, self.lifecycle.startup_time()) {
+            (Probe::Startup, Some(time)) => {
+                let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                format!("Startup was finished {:?}", since.as_secs_f64())
+            }
+            (Probe::Liveness, _) => self.load(),
+            (Probe::Startup | Probe::Readiness, _) => String::new(),
+        }
+    }
+
+    /// One report for each latch that is held.
+    fn latches(&self) -> impl Iterator<Item = CheckReport> {
+        let held = self.state.latches().into_iter();
+        held.map(|(name, since)| {
+            let result = CheckResult::saturated(format!("held for {}s", since.as_secs()));
+            let mut report = CheckReport::observed(name, result, None);
+            report.since = Some(since);
+            report
         })
-    }
-
-    async fn alive(&self) -> Verdict {
-        let mut checks = self.pulse();
-        let report = self.runner.ask(Probe::Liveness).await;
-        checks.extend(report.checks);
-        Verdict::of(report.probe, checks, || self.load())
-    }
-
-    async fn ready(&self) -> Verdict {
-        let report = self.runner.ask(Probe::Readiness).await;
-        Verdict::of(report.probe, report.checks, String::new)
     }
 
     /// One report for each heartbeat that still beats.
@@ -272,12 +385,12 @@ impl Probes {
         }
     }
 
-    fn tell(&self, kind: EventKind, verdict: Verdict) -> Verdict {
+    fn tell(&self, verdict: Verdict) -> Verdict {
         let passed = verdict.passed();
-        let health = if kind == EventKind::Liveness {
-            &self.liveness
-        } else {
-            &self.readiness
+        let (kind, health) = match verdict.probe {
+            Probe::Liveness => (EventKind::Liveness, &self.liveness),
+            Probe::Readiness => (EventKind::Readiness, &self.readiness),
+            Probe::Startup => return verdict,
         };
         if health.change(passed) {
             let status = if passed {
@@ -313,63 +426,35 @@ impl Verdict {
         self.status.is_success()
     }
 
-    fn not_now(probe: Probe, phase: &'static str) -> Self {
-        let lifecycle = CheckReport::observed("lifecycle", CheckResult::fail(phase), None);
+    fn not_now(report: ProbeReport, reason: &'static str) -> Self {
+        let lifecycle = CheckReport::observed(LIFECYCLE, CheckResult::fail(reason), None);
         Self {
-            probe,
+            probe: report.probe,
             status: StatusCode::BAD_REQUEST,
             text: String::new(),
             checks: vec![lifecycle],
-        }
-    }
-
-    fn ok(probe: Probe, text: String, checks: Vec<CheckReport>) -> Self {
-        Self {
-            probe,
-            status: StatusCode::OK,
-            text,
-            checks,
+            excluded: report.excluded,
+            unknown: report.unknown,
         }
     }
 
     /// The worst of the checks decides; `text` is said when all is well.
-    fn of(probe: Probe, checks: Vec<CheckReport>, text: impl FnOnce() -> String) -> Self {
-        let failed = checks
-            .iter()
-            .find(|check| check.result.status == Status::Fail);
-        let (status, text) = match failed {
-            Some(check) => (
+    fn of(report: ProbeReport, text: impl FnOnce() -> String) -> Self {
+        let (status, text) = match (report.status(), report.first_failed()) {
+            (_, Some(check)) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 check.result.message.clone().into_owned(),
             ),
-            None if checks
-                .iter()
-                .any(|check| check.result.status == Status::Saturated) =>
-            {
-                (StatusCode::BAD_REQUEST, String::new())
-            }
-            None => (StatusCode::OK, text()),
+            (Status::Saturated, None) => (StatusCode::BAD_REQUEST, String::new()),
+            (_, None) => (StatusCode::OK, text()),
         };
         Self {
-            probe,
+            probe: report.probe,
             status,
             text,
-            checks,
-        }
-    }
-}
-
-// === impl CheckReport ===
-
-impl CheckReport {
-    /// A report of something that is looked at, not run.
-    fn observed(name: &str, result: CheckResult, age: Option<Duration>) -> Self {
-        Self {
-            name: name.to_owned(),
-            result,
-            age,
-            took: None,
-            stale: false,
+            checks: report.checks,
+            excluded: report.excluded,
+            unknown: report.unknown,
         }
     }
 }
@@ -383,3 +468,6 @@ impl Health {
         self.0.swap(now, Relaxed) != now
     }
 }
+
+#[cfg(test)]
+mod tests;

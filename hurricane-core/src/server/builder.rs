@@ -8,7 +8,7 @@ use super::{Hurricane, ServeConfig};
 #[cfg(feature = "prometheus")]
 use crate::{AlreadyInstalled, Exposition};
 use crate::{
-    check::{Check, Probe},
+    check::{Check, CheckConfig},
     handler::Handler,
     layer::MetricsLayer,
     lifecycle::Lifecycle,
@@ -68,10 +68,10 @@ pub enum BuildError {
 // === impl Builder ===
 
 impl Builder {
-    /// Adds a check that the given probes ask.
+    /// Adds a check; an array of probes will do as its configuration.
     #[must_use]
-    pub fn check(self, check: impl Check, probes: impl IntoIterator<Item = Probe>) -> Self {
-        self.register(|registry| registry.add_check(check, probes))
+    pub fn check(self, check: impl Check, config: impl Into<CheckConfig>) -> Self {
+        self.register(|registry| registry.add_check(check, config))
     }
 
     /// Adds a metric that is asked at each scrape.

@@ -1,12 +1,17 @@
 use std::{
     future,
+    pin::Pin,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{self, Instant},
+};
 
 use super::*;
-use crate::{check_fn, registry::Registry};
+use crate::{Check, CheckReport, CheckResult, Status, check_fn, registry::Registry};
 
 const POLICY: CheckPolicy = CheckPolicy {
     timeout: Duration::from_millis(800),
