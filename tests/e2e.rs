@@ -20,4 +20,6 @@ mod probes;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod webhooks;
+#[cfg(test)]
 mod wsgi;

@@ -10,7 +10,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{exit, value};
+use crate::{
+    exit,
+    value::{self, Events, Words},
+};
 
 /// Serves Python applications on Kubernetes: HTTP, probes and metrics in Rust, the application in Python
 #[derive(Debug, Parser)]
@@ -45,6 +48,8 @@ pub(crate) struct ServeArgs {
     pub(crate) work: WorkArgs,
     #[command(flatten)]
     pub(crate) stop: StopArgs,
+    #[command(flatten)]
+    pub(crate) webhook: WebhookArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -216,6 +221,38 @@ pub(crate) struct StopArgs {
     /// How long requests in hand may take to finish after that
     #[arg(long, env = "HURRICANE_GRACEFUL_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = value::duration)]
     pub(crate) graceful_timeout: Duration,
+}
+
+/// The webhooks.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Webhooks")]
+pub(crate) struct WebhookArgs {
+    /// Where to post the events of the process's life, as JSON; may be given more than once
+    ///
+    /// The variable may hold several, with spaces between them.
+    #[arg(
+        long,
+        env = "HURRICANE_WEBHOOK_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) webhook_url: Vec<Words>,
+
+    /// Which events to post, with commas between them: startup, liveness, readiness,
+    /// worker_crashed, drain, shutdown [default: all]
+    #[arg(long, env = "HURRICANE_WEBHOOK_EVENTS", value_name = "EVENTS", value_parser = value::events)]
+    pub(crate) webhook_events: Option<Events>,
+
+    /// A file with a JSON template of what is posted, in place of the usual payload
+    #[arg(long, env = "HURRICANE_WEBHOOK_TEMPLATE", value_name = "PATH")]
+    pub(crate) webhook_template: Option<PathBuf>,
+
+    /// A file with the secrets to sign with, each whsec_ and base64
+    ///
+    /// They may also be in the variable HURRICANE_WEBHOOK_SECRET. Two are for the time of going
+    /// over from one to the other: then each event has both signatures.
+    #[arg(long, env = "HURRICANE_WEBHOOK_SECRET_FILE", value_name = "PATH")]
+    pub(crate) webhook_secret_file: Option<PathBuf>,
 }
 
 /// The log, which goes to standard error.

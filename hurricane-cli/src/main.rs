@@ -6,6 +6,7 @@ mod exit;
 mod log;
 mod serve;
 mod value;
+mod webhook;
 
 use std::{io::Write, process::ExitCode};
 

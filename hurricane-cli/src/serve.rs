@@ -28,6 +28,7 @@ use crate::{
     access::AccessLog,
     args::{ProbeArgs, ServeArgs},
     exit::Usage,
+    webhook,
 };
 
 /// Serves until the process is told to stop.
@@ -66,10 +67,17 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     for (check, probes) in pool.checks() {
         builder = builder.check(check, probes);
     }
+    for webhook in webhook::of(&args.webhook)? {
+        builder = builder.webhook(webhook);
+    }
+    if let Ok(version) = std::env::var("HURRICANE_VERSION") {
+        builder = builder.version(version);
+    }
     if !matches!(place, ProbePlace::Own(_)) {
         builder = builder.no_probes();
     }
     let hurricane = build(builder)?;
+    pool.tell(hurricane.dispatcher().clone());
     info!(
         "hurricane {} (pid {})",
         env!("CARGO_PKG_VERSION"),
@@ -239,10 +247,13 @@ fn queue_check(limit: usize, traffic: Arc<Traffic>) -> impl Check {
     })
 }
 
-/// A configuration that cannot be built is the user's: the same path for two probes.
+/// A configuration that cannot be built is the user's: the same path for two probes, a URL that is none.
 fn build(builder: Builder) -> Result<Hurricane> {
     builder.build().map_err(|error| match error {
         BuildError::Paths(error) => Usage(error.to_string()).into(),
+        BuildError::Webhook { .. } => {
+            Usage(format!("--webhook-url: {:#}", anyhow::Error::from(error))).into()
+        }
         error => error.into(),
     })
 }

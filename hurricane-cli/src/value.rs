@@ -1,6 +1,26 @@
 //! The values of options, as people write them.
 
-use std::time::Duration;
+use std::{convert::Infallible, str::FromStr, time::Duration};
+
+use hurricane_core::EventKind;
+
+/// Several values in one, with spaces or ends of lines between them.
+#[derive(Clone, Debug)]
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+/// Kinds of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Events(pub(crate) Vec<EventKind>);
+
+// === impl Words ===
+
+impl FromStr for Words {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.split_whitespace().map(str::to_owned).collect()))
+    }
+}
 
 /// A time: a number of seconds, or a number with a unit (`500ms`, `30s`, `2m`).
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -67,6 +87,19 @@ pub(crate) fn app(text: &str) -> Result<String, String> {
     }
 }
 
+/// The kinds of events, by the names they have in their payload, with commas between them.
+pub(crate) fn events(text: &str) -> Result<Events, String> {
+    let one = |name: &str| {
+        let mut kinds = EventKind::ALL.into_iter();
+        kinds.find(|kind| kind.to_string() == name.trim())
+    };
+    let kinds: Option<Vec<_>> = text.split(',').map(one).collect();
+    kinds.map(Events).ok_or_else(|| {
+        let names = EventKind::ALL.map(|kind| kind.to_string());
+        format!("the events are {}", names.join(", "))
+    })
+}
+
 /// The path under which the application is mounted: with a leading and without a trailing slash.
 pub(crate) fn root_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
@@ -121,6 +154,15 @@ mod tests {
         for wrong in ["", ":", "mysite.wsgi:", "mysite/wsgi.py", "my site:app"] {
             assert!(app(wrong).is_err(), "{wrong:?} names no application");
         }
+    }
+
+    #[test]
+    fn reads_events() {
+        let both = Events(vec![EventKind::Drain, EventKind::WorkerCrashed]);
+        assert_eq!(events("drain, worker_crashed"), Ok(both));
+        let error = events("drain,crash").unwrap_err();
+        assert!(error.contains("worker_crashed"), "{error}");
+        assert!(events("").is_err());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use hurricane_core::{Dispatcher, Event, EventKind, EventStatus};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
@@ -55,6 +56,8 @@ struct Shared {
     live: watch::Sender<Vec<Option<Control>>>,
     /// Whose turn it is to run a check.
     turn: AtomicUsize,
+    /// Who tells others that a worker has crashed.
+    dispatcher: OnceLock<Dispatcher>,
     own: Own,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -77,6 +80,7 @@ impl Pool {
         let shared = Shared {
             live: watch::Sender::new(vec![None; config.workers]),
             turn: AtomicUsize::new(0),
+            dispatcher: OnceLock::new(),
             own: Own::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -142,6 +146,12 @@ impl Pool {
             shared.tasks.spawn(seat.run(worker));
         }
         Ok(about)
+    }
+
+    /// Has webhooks told when a worker crashes; of several dispatchers the first counts.
+    pub fn tell(&self, dispatcher: Dispatcher) {
+        // The error is that there is one already.
+        let _ = self.shared.dispatcher.set(dispatcher);
     }
 
     /// How many workers are up.
@@ -236,6 +246,7 @@ impl Seat {
                     "Worker cannot be understood; replacing it"
                 ),
             }
+            self.tell(pid, &unfit);
             if matches!(unfit, Unfit::Ended(_)) {
                 self.is_empty();
             }
@@ -256,6 +267,16 @@ impl Seat {
         self.is_empty();
         // Requests have been finished, or given up, by now.
         worker.stop().await;
+    }
+
+    fn tell(&self, pid: Option<u32>, unfit: &Unfit) {
+        if let Some(dispatcher) = self.shared.dispatcher.get() {
+            let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            let event = Event::new(EventKind::WorkerCrashed, EventStatus::Failed)
+                .with_worker(format!("worker {}{pid}", self.number + 1))
+                .with_traceback(unfit.to_string());
+            dispatcher.send(event);
+        }
     }
 
     /// Starts workers until one is ready.

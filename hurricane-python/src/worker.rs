@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     fs::File,
     io,
     net::SocketAddr,
@@ -172,6 +173,19 @@ pub(crate) struct Worker {
     links: Vec<Link>,
     slots: Vec<SlotId>,
     _claim: Option<Claim>,
+}
+
+// === impl Unfit ===
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(Ok(status)) => status.fmt(f),
+            Self::Ended(Err(error)) => write!(f, "it is lost: {error}"),
+            Self::Hung => f.write_str("it hangs: a request has passed its timeout"),
+            Self::Broken => f.write_str("it cannot be understood"),
+        }
+    }
 }
 
 // === impl Begun ===
