@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -30,6 +30,9 @@ use crate::{
     exit::Usage,
     webhook,
 };
+
+/// Longer than the pool takes to end its workers, whatever these do.
+const WORKERS_END: Duration = Duration::from_secs(30);
 
 /// Serves until the process is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
@@ -59,6 +62,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             [Probe::Readiness],
         )
         .shutdown_delay(args.stop.shutdown_delay)
+        .shutdown_task_limit(WORKERS_END)
         .serve_config(ServeConfig {
             header_timeout: args.http.header_timeout,
             grace: args.stop.graceful_timeout,
@@ -87,7 +91,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());
     let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
-    let hurricane = hurricane.on_startup({
+    let hurricane = hurricane.on_startup("workers", {
         let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
         async move || {
             let address = *address
@@ -103,7 +107,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             Ok::<_, StartError>(())
         }
     });
-    let hurricane = hurricane.on_shutdown(async move || pool.stop().await);
+    let hurricane = hurricane.on_shutdown("workers", async move || pool.stop().await);
 
     let bound = hurricane.bind(SocketAddr::new(args.http.host, args.http.port))?;
     address

@@ -27,7 +27,7 @@
 //!     let app = Router::new()
 //!         .route("/", get(|| async { "hello" }))
 //!         .layer(hurricane.layer());
-//!     hurricane.on_startup(migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
+//!     hurricane.on_startup("migrations", migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
 //!     Ok(())
 //! }
 //! # }
@@ -143,7 +143,8 @@ pub use self::{
     listener::{BACKLOG, BindError, Listener},
     probe::{Details, ProbeConfig, ProbeServer, ProbeService, Probes, WithProbes},
     server::{
-        BoundServer, BuildError, Builder, ConnectInfo, Hurricane, ServeConfig, ServeError, serve,
+        BoundServer, BuildError, Builder, ConnectInfo, Hurricane, HyperApp, ServeConfig,
+        ServeError, ShutdownTaskError, StartupError, serve,
     },
     shutdown::{DrainTimedOut, Signals},
 };

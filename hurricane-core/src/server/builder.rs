@@ -33,6 +33,8 @@ pub struct Builder {
     traffic: Arc<Traffic>,
     config: ServeConfig,
     shutdown_delay: Duration,
+    /// None for the graceful timeout.
+    shutdown_task_limit: Option<Duration>,
 }
 
 /// A server that cannot be put together.
@@ -156,6 +158,14 @@ impl Builder {
         self
     }
 
+    /// Sets how long each of the [shutdown tasks](Hurricane::on_shutdown) may take; by default as long as the graceful
+    /// timeout.
+    #[must_use]
+    pub fn shutdown_task_limit(mut self, limit: Duration) -> Self {
+        self.shutdown_task_limit = Some(limit);
+        self
+    }
+
     /// Replaces the configuration of the application's port, graceful timeout included.
     #[must_use]
     pub fn serve_config(mut self, config: ServeConfig) -> Self {
@@ -212,6 +222,7 @@ impl Builder {
             dispatcher,
             startup: Vec::new(),
             shutdown: Vec::new(),
+            shutdown_task_limit: self.shutdown_task_limit.unwrap_or(self.config.grace),
             config: self.config,
             shutdown_delay: self.shutdown_delay,
         })
@@ -241,6 +252,7 @@ impl Default for Builder {
             traffic: Arc::default(),
             config: ServeConfig::default(),
             shutdown_delay: Duration::ZERO,
+            shutdown_task_limit: None,
         }
     }
 }
