@@ -398,8 +398,8 @@ fn metrics_count_what_the_application_does() {
         200
     );
     until_true("they are counted", || requests("") == 5.0);
-    assert_eq!(requests("status=\"2xx\""), 4.0);
-    assert_eq!(requests("status=\"5xx\""), 1.0);
+    assert_eq!(requests("status_code=\"200\""), 4.0);
+    assert_eq!(requests("status_code=\"500\""), 1.0);
     assert_eq!(requests("method=\"GET\""), 4.0);
     assert_eq!(
         requests("method=\"BREW\""),
@@ -410,7 +410,7 @@ fn metrics_count_what_the_application_does() {
     assert_eq!(
         sum(
             "http_server_response_body_size_bytes_sum{",
-            "status=\"2xx\""
+            "status_code=\"200\""
         ),
         4.0
     );

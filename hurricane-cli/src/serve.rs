@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use http::{Request, Response};
 use hurricane_core::{
-    Check, CheckResult, Hurricane, Probe, ProbeConfig, Probes, Traffic, WithProbes,
+    Check, CheckResult, Hurricane, MetricNames, Probe, ProbeConfig, Probes, Traffic, WithProbes,
     bytes::Bytes,
     check_fn,
     probe::Endpoint,
@@ -55,6 +55,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
     let pool = Pool::new(pool_config(args)?, gateway.clone());
     let mut builder = Hurricane::builder()
+        .metric_names(MetricNames::Both)
         .traffic(Arc::clone(&traffic))
         .probes(probe_config(&args.probe, place))
         .check(

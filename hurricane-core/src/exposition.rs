@@ -13,7 +13,11 @@ use tokio::runtime::Handle;
 
 pub use self::format::Format;
 use self::{buckets::Buckets, recorder::Recorder};
-use crate::{metric::Metric, names, traffic::Traffic};
+use crate::{
+    metric::Metric,
+    names::{self, MetricNames},
+    traffic::Traffic,
+};
 
 mod buckets;
 mod collect;
@@ -43,6 +47,7 @@ mod text;
 #[derive(Clone)]
 pub struct Exposition {
     recorder: Arc<Recorder>,
+    names: MetricNames,
 }
 
 /// The process records its metrics elsewhere already.
@@ -78,9 +83,17 @@ impl Exposition {
         }
         let exposition = Self {
             recorder: Arc::new(Recorder::new(buckets)),
+            names: MetricNames::default(),
         };
         exposition.local(describe);
         exposition
+    }
+
+    /// Chooses the names under which [`observe`](Self::observe) tells what it sees.
+    #[must_use]
+    pub fn with_names(mut self, names: MetricNames) -> Self {
+        self.names = names;
+        self
     }
 
     /// Makes this the process's recorder.
@@ -101,9 +114,14 @@ impl Exposition {
     pub fn observe(&self, traffic: &Traffic) {
         self.local(|| {
             metrics::gauge!(names::REQUEST_QUEUE_LENGTH).set(traffic.queued() as f64);
-            metrics::gauge!(names::ACTIVE_REQUESTS).set(traffic.in_flight() as f64);
-            let average = traffic.average().unwrap_or_default();
-            metrics::gauge!(names::RESPONSE_TIME_AVERAGE).set(average.as_secs_f64() * 1e3);
+            if self.names.has_open_telemetry() {
+                metrics::gauge!(names::ACTIVE_REQUESTS).set(traffic.in_flight() as f64);
+            }
+            if self.names.has_django_hurricane() {
+                let average = traffic.average().unwrap_or_default();
+                metrics::gauge!(names::django::RESPONSE_TIME_AVERAGE)
+                    .set(average.as_secs_f64() * 1e3);
+            }
         });
     }
 
@@ -181,10 +199,7 @@ fn gzip(text: &str) -> Vec<u8> {
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-    describe_counter!(
-        names::REQUESTS,
-        "Requests by method, status class and route."
-    );
+    describe_counter!(names::REQUESTS, "Requests by method, status and route.");
     describe_histogram!(
         names::REQUEST_DURATION,
         Unit::Seconds,
@@ -204,9 +219,28 @@ fn describe() {
         "Requests accepted and waiting for a free worker."
     );
     describe_gauge!(
-        names::RESPONSE_TIME_AVERAGE,
+        names::django::RESPONSE_TIME_AVERAGE,
         Unit::Milliseconds,
         "Mean time of all answers since the start, in milliseconds."
+    );
+    describe_counter!(names::django::REQUESTS, "Requests that were answered.");
+    describe_histogram!(
+        names::django::RESPONSE_TIME,
+        Unit::Seconds,
+        "Time from the head of the request to the end of the answer."
+    );
+    describe_histogram!(
+        names::django::RESPONSE_SIZE,
+        Unit::Bytes,
+        "Bytes of the answer's body that were sent."
+    );
+    describe_counter!(
+        names::django::PATH_REQUESTS,
+        "Requests that were answered, by method and path."
+    );
+    describe_counter!(
+        names::OVERFLOW,
+        "Requests whose route or path was one too many to be told apart."
     );
     describe_counter!(
         names::WEBHOOKS_UNDELIVERED,

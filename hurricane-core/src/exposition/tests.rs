@@ -119,7 +119,7 @@ fn a_scrape_is_compressed_for_those_who_take_it() {
 
 #[test]
 fn tells_what_traffic_knows() {
-    let exposition = Exposition::new();
+    let exposition = Exposition::new().with_names(MetricNames::Both);
     let traffic = Traffic::new();
     traffic.set_queued(3);
     traffic.begin();

@@ -13,6 +13,7 @@ use crate::{
     layer::MetricsLayer,
     lifecycle::Lifecycle,
     metric::Metric,
+    names::MetricNames,
     probe::{PathError, ProbeConfig, Probes},
     registry::{AlreadyRegistered, Registry},
     traffic::Traffic,
@@ -29,6 +30,7 @@ pub struct Builder {
     probe_server: bool,
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
+    metric_names: MetricNames,
     version: Option<String>,
     traffic: Arc<Traffic>,
     config: ServeConfig,
@@ -122,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// Chooses the names of the metrics of requests; those of `OpenTelemetry` if nothing is said.
+    #[must_use]
+    pub fn metric_names(mut self, names: MetricNames) -> Self {
+        self.metric_names = names;
+        self
+    }
+
     /// Answers scrapes from `exposition`, which is left as it is: installed or, as in tests, not.
     #[cfg(feature = "prometheus")]
     #[must_use]
@@ -207,13 +216,13 @@ impl Builder {
             (_, None) => probes,
             (Some(exposition), Some(_)) => probes.with_exposition(exposition),
             (None, Some(_)) => {
-                let exposition = Exposition::new();
+                let exposition = Exposition::new().with_names(self.metric_names);
                 exposition.install()?;
                 probes.with_exposition(exposition)
             }
         };
         Ok(Hurricane {
-            layer: MetricsLayer::new(Arc::clone(&traffic)),
+            layer: MetricsLayer::new(Arc::clone(&traffic)).names(self.metric_names),
             lifecycle,
             traffic,
             registry: self.registry,
@@ -248,6 +257,7 @@ impl Default for Builder {
             probe_server: true,
             #[cfg(feature = "prometheus")]
             exposition: None,
+            metric_names: MetricNames::default(),
             version: None,
             traffic: Arc::default(),
             config: ServeConfig::default(),
