@@ -12,9 +12,9 @@ use metrics::Unit;
 use tokio::runtime::Handle;
 
 pub use self::format::Format;
-use self::{buckets::Buckets, recorder::Recorder};
+use self::{buckets::Buckets, collect::Collector, recorder::Recorder};
 use crate::{
-    metric::Metric,
+    metric::{Metric, MetricKind},
     names::{self, MetricNames},
     traffic::Traffic,
 };
@@ -47,6 +47,7 @@ mod text;
 #[derive(Clone)]
 pub struct Exposition {
     recorder: Arc<Recorder>,
+    collector: Collector,
     names: MetricNames,
 }
 
@@ -83,6 +84,7 @@ impl Exposition {
         }
         let exposition = Self {
             recorder: Arc::new(Recorder::new(buckets)),
+            collector: Collector::default(),
             names: MetricNames::default(),
         };
         exposition.local(describe);
@@ -127,9 +129,14 @@ impl Exposition {
 
     /// Asks the metrics on the runtime behind `handle`, all at once, and records what they say.
     ///
-    /// Those that say nothing within `timeout` keep the value they had.
+    /// Those that say nothing within `timeout`, or within a time of their own, keep the value they had.
     pub async fn ask(&self, metrics: &[Arc<dyn Metric>], handle: &Handle, timeout: Duration) {
-        let samples = collect::collect(metrics, handle, timeout).await;
+        for metric in metrics {
+            if let (MetricKind::Histogram, Some(values)) = (metric.kind(), metric.distribution()) {
+                self.recorder.adopt(metric.name(), metric.help(), values);
+            }
+        }
+        let samples = self.collector.collect(metrics, handle, timeout).await;
         self.local(|| collect::record(&samples));
     }
 

@@ -133,7 +133,10 @@ pub use self::{
     heartbeat::Heartbeat,
     layer::MetricsLayer,
     lifecycle::{Lifecycle, Phase},
-    metric::{Metric, MetricKind, metric_fn},
+    metric::{
+        AverageMetric, CalculatedMetric, CounterMetric, Metric, MetricKind, ObservedMetric,
+        StoredMetric, metric_fn,
+    },
     names::MetricNames,
     registry::{AlreadyRegistered, Kind, RegisteredCheck, Registry},
     traffic::Traffic,
