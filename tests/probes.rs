@@ -294,6 +294,22 @@ fn json_is_for_those_who_ask_for_it() {
 }
 
 #[test]
+fn single_checks_can_be_asked_and_left_out() {
+    let server = Launch::django().start();
+    assert_eq!(ask(&server, "/ready/database"), (200, "ok".to_owned()));
+    assert_eq!(
+        ask(&server, "/alive/main%20runtime"),
+        (200, "ok".to_owned())
+    );
+    let (status, sentence) = ask(&server, "/ready?check=databse");
+    assert_eq!(status, 404, "{sentence}");
+    let (status, text) = ask(&server, "/ready?verbose&exclude=database&exclude=x");
+    assert_eq!(status, 200);
+    assert!(text.contains("[+]database excluded: ok\nwarn: "), "{text}");
+    server.stop();
+}
+
+#[test]
 fn the_names_of_kubernetes_own_servers_are_known() {
     let server = Launch::app("gallery").start();
     for (path, probe) in [

@@ -78,7 +78,8 @@
 //! `/livez` and `/healthz` are liveness too, `/readyz` is readiness, unless `ProbeConfig::aliases` is off.
 //!
 //! The body of a 500 is the message of the first check that failed. With `?verbose` every check is told as a line of
-//! text; with `Accept: application/json` or `application/health+json` as JSON. `Details` withholds what checks say.
+//! text; for those who accept `application/json` or `application/health+json` as JSON. `?check=`, `?exclude=` and
+//! `?tag=` choose among them, and `/ready/<name>` asks one. `Details` withholds what checks say.
 //!
 //! # How checks are run
 //!

@@ -33,6 +33,7 @@ use crate::{
 mod accept;
 mod details;
 mod paths;
+mod query;
 mod render;
 mod routes;
 mod service;
