@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a WSGI application, such as a Django project, over HTTP
+    /// Serve a WSGI or ASGI application, such as a Django project, over HTTP
     #[command(after_help = exit::CODES)]
     Serve(Box<ServeArgs>),
     /// Write the options of a command as JSON, for `manage.py`
@@ -47,6 +47,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) work: WorkArgs,
     #[command(flatten)]
+    pub(crate) asgi: AsgiArgs,
+    #[command(flatten)]
     pub(crate) stop: StopArgs,
     #[command(flatten)]
     pub(crate) webhook: WebhookArgs,
@@ -58,12 +60,24 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Application")]
 pub(crate) struct AppArgs {
-    /// The WSGI application, as module:attribute
+    /// The application, as module:attribute
     ///
     /// Without it a Django project is looked for: by DJANGO_SETTINGS_MODULE, else by the
     /// manage.py of the working directory.
     #[arg(long, env = "HURRICANE_APP", value_name = "MODULE:ATTRIBUTE", value_parser = value::app)]
     pub(crate) app: Option<String>,
+
+    /// How the application is called
+    ///
+    /// auto takes an application whose call is asynchronous for ASGI, and so a Django project
+    /// that has ASGI_APPLICATION but not WSGI_APPLICATION among its settings; all else is WSGI.
+    #[arg(
+        long,
+        env = "HURRICANE_INTERFACE",
+        value_name = "INTERFACE",
+        default_value = "auto"
+    )]
+    pub(crate) interface: InterfaceArg,
 
     /// The Python interpreter
     ///
@@ -191,7 +205,7 @@ pub(crate) struct WorkArgs {
     #[arg(long, env = "HURRICANE_WORKERS", value_name = "COUNT", default_value = "1", value_parser = value::count)]
     pub(crate) workers: usize,
 
-    /// How many threads in each of them, each with one request at a time
+    /// How many threads in each of them, each with one request at a time (WSGI)
     #[arg(long, env = "HURRICANE_THREADS", value_name = "COUNT", default_value = "4", value_parser = value::count)]
     pub(crate) threads: usize,
 
@@ -208,6 +222,38 @@ pub(crate) struct WorkArgs {
     /// How long a worker may take to load the application
     #[arg(long, env = "HURRICANE_START_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = value::duration)]
     pub(crate) start_timeout: Duration,
+}
+
+/// The event loop of an ASGI application.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "ASGI")]
+pub(crate) struct AsgiArgs {
+    /// How many requests the event loop of a worker has in hand at most; further ones wait
+    #[arg(long, env = "HURRICANE_CONCURRENCY", value_name = "COUNT", default_value = "256", value_parser = value::count)]
+    pub(crate) concurrency: usize,
+
+    /// Which event loop: auto is uvloop where it is installed
+    #[arg(
+        long = "loop",
+        id = "loop",
+        env = "HURRICANE_LOOP",
+        value_name = "LOOP",
+        default_value = "auto"
+    )]
+    pub(crate) event_loop: LoopArg,
+
+    /// Whether to tell the application that it starts and ends: auto is if it wants to know
+    #[arg(
+        long,
+        env = "HURRICANE_LIFESPAN",
+        value_name = "LIFESPAN",
+        default_value = "auto"
+    )]
+    pub(crate) lifespan: LifespanArg,
+
+    /// How long a request may go on when its client has gone; then its task is cancelled
+    #[arg(long, env = "HURRICANE_DISCONNECT_GRACE", value_name = "TIME", default_value = "10s", value_parser = value::duration)]
+    pub(crate) disconnect_grace: Duration,
 }
 
 /// The end.
@@ -280,6 +326,27 @@ pub(crate) struct LogArgs {
     /// Do not log each request
     #[arg(long, env = "HURRICANE_NO_ACCESS_LOG", value_parser = value::boolean)]
     pub(crate) no_access_log: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum InterfaceArg {
+    Auto,
+    Wsgi,
+    Asgi,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LoopArg {
+    Auto,
+    Asyncio,
+    Uvloop,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LifespanArg {
+    Auto,
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -71,9 +71,7 @@ fn code(error: &Error) -> u8 {
             _ => {}
         }
         match cause.downcast_ref() {
-            Some(ServeError::Drain(_) | ServeError::Shutdown(_) | ServeError::Cut) => {
-                return UNFINISHED;
-            }
+            Some(ServeError::Drain(_) | ServeError::Cut) => return UNFINISHED,
             Some(ServeError::Bind(_)) => return PORT,
             _ => {}
         }

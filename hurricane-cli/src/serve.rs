@@ -5,20 +5,21 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
 use http::{Request, Response};
 use hurricane_core::{
-    Check, CheckResult, Hurricane, MetricNames, Probe, ProbeConfig, Probes, Traffic, WithProbes,
+    Check, CheckResult, Hurricane, Phase, Probe, ProbeConfig, Probes, Traffic, WithProbes,
     bytes::Bytes,
-    check_fn,
+    check_fn, metric_fn,
     probe::Endpoint,
     server::{BoundServer, BuildError, Builder, ServeConfig, ServeError},
 };
 use hurricane_python::{
-    BodyError, Gateway, GatewayConfig, Pool, PoolConfig, StartError, WorkerConfig,
+    AsgiConfig, BodyError, EventLoop, Gateway, GatewayConfig, Interface, Lifespan, Pool,
+    PoolConfig, StartError, WorkerConfig,
 };
 use hyper::body::Incoming;
 use tower::{Layer, Service};
@@ -26,13 +27,13 @@ use tracing::info;
 
 use crate::{
     access::AccessLog,
-    args::{ProbeArgs, ServeArgs},
+    args::{AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs},
     exit::Usage,
     webhook,
 };
 
-/// Longer than the pool takes to end its workers, whatever these do.
-const WORKERS_END: Duration = Duration::from_secs(30);
+/// The metric of the event loops.
+const LOOP_LAG: &str = "hurricane_event_loop_lag_seconds";
 
 /// Serves until the process is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
@@ -55,7 +56,6 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
     let pool = Pool::new(pool_config(args)?, gateway.clone());
     let mut builder = Hurricane::builder()
-        .metric_names(MetricNames::Both)
         .traffic(Arc::clone(&traffic))
         .probes(probe_config(&args.probe, place))
         .check(
@@ -63,7 +63,6 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             [Probe::Readiness],
         )
         .shutdown_delay(args.stop.shutdown_delay)
-        .shutdown_task_limit(WORKERS_END)
         .serve_config(ServeConfig {
             header_timeout: args.http.header_timeout,
             grace: args.stop.graceful_timeout,
@@ -71,6 +70,21 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         });
     for (check, probes) in pool.checks() {
         builder = builder.check(check, probes);
+    }
+    // What is not called as ASGI for sure may turn out to be.
+    if !matches!(args.app.interface, InterfaceArg::Wsgi) {
+        let lag = {
+            let gateway = gateway.clone();
+            move || std::future::ready(gateway.loop_lag().unwrap_or_default().as_secs_f64())
+        };
+        let check = pool.loop_check(args.probe.check_max_age);
+        builder = builder
+            .check(check, [Probe::Liveness, Probe::Readiness])
+            .metric(metric_fn(
+                LOOP_LAG,
+                "How late the slowest event loop of the application turns.",
+                lag,
+            ));
     }
     for webhook in webhook::of(&args.webhook)? {
         builder = builder.webhook(webhook);
@@ -92,7 +106,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());
     let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
-    let hurricane = hurricane.on_startup("workers", {
+    let hurricane = hurricane.on_startup({
         let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
         async move || {
             let address = *address
@@ -108,7 +122,22 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             Ok::<_, StartError>(())
         }
     });
-    let hurricane = hurricane.on_shutdown("workers", async move || pool.stop().await);
+    // What an ASGI application does at its end is part of what the graceful timeout is for.
+    let grace = args.stop.graceful_timeout;
+    let ending = Arc::new(OnceLock::new());
+    tokio::spawn({
+        let (lifecycle, ending) = (hurricane.lifecycle().clone(), Arc::clone(&ending));
+        let delay = args.stop.shutdown_delay;
+        async move {
+            lifecycle.reached(Phase::Draining).await;
+            ending.get_or_init(|| Instant::now() + delay + grace);
+        }
+    });
+    let hurricane = hurricane.on_shutdown(async move || {
+        let end = ending.get_or_init(|| Instant::now() + grace);
+        pool.stop_within(end.saturating_duration_since(Instant::now()))
+            .await;
+    });
 
     let bound = hurricane.bind(SocketAddr::new(args.http.host, args.http.port))?;
     address
@@ -207,7 +236,13 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
             None => python()?,
         },
         app: args.app.app.clone(),
+        interface: match args.app.interface {
+            InterfaceArg::Auto => None,
+            InterfaceArg::Wsgi => Some(Interface::Wsgi),
+            InterfaceArg::Asgi => Some(Interface::Asgi),
+        },
         threads: args.work.threads,
+        asgi: asgi_config(&args.asgi),
         multiprocess: args.work.workers > 1,
         start_timeout: args.work.start_timeout,
     };
@@ -216,6 +251,23 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
         worker,
         graceful_timeout: args.stop.graceful_timeout,
     })
+}
+
+fn asgi_config(args: &AsgiArgs) -> AsgiConfig {
+    AsgiConfig {
+        concurrency: args.concurrency,
+        lifespan: match args.lifespan {
+            LifespanArg::Auto => Lifespan::Auto,
+            LifespanArg::On => Lifespan::On,
+            LifespanArg::Off => Lifespan::Off,
+        },
+        event_loop: match args.event_loop {
+            LoopArg::Auto => EventLoop::Auto,
+            LoopArg::Asyncio => EventLoop::Asyncio,
+            LoopArg::Uvloop => EventLoop::Uvloop,
+        },
+        disconnect_grace: args.disconnect_grace,
+    }
 }
 
 /// The interpreter of the active virtual environment, else the first on the path.

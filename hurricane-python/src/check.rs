@@ -1,9 +1,14 @@
 //! Checks that a worker runs.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hurricane_core::{Check, CheckResult, Probe};
 
-use crate::pool::{Asker, Pool};
+use crate::{
+    gateway::Gateway,
+    pool::{Asker, Pool},
+};
 
 /// Statuses of `checks.py`.
 const PASS: i32 = 0;
@@ -39,6 +44,45 @@ impl Pool {
                 vec![Probe::Liveness, Probe::Readiness],
             ),
         ]
+    }
+}
+
+/// Whether the event loops of an ASGI application turn, as far as they have told.
+#[derive(Debug)]
+pub struct LoopCheck {
+    gateway: Gateway,
+    limit: Duration,
+}
+
+impl Pool {
+    /// A check that fails when the event loop of a worker has not turned for longer than `limit`:
+    /// a call that blocks holds up all requests that the loop has in hand. It asks nothing of the
+    /// loop, which tells by itself once a second, and passes where there is no event loop.
+    #[must_use]
+    pub fn loop_check(&self, limit: Duration) -> LoopCheck {
+        LoopCheck {
+            gateway: self.gateway().clone(),
+            limit,
+        }
+    }
+}
+
+#[async_trait]
+impl Check for LoopCheck {
+    fn name(&self) -> &str {
+        "event loop"
+    }
+
+    async fn check(&self) -> CheckResult {
+        let Some(lag) = self.gateway.loop_lag() else {
+            return CheckResult::pass_with("there is none");
+        };
+        let text = format!("the slowest turned {} ms late", lag.as_millis());
+        if lag > self.limit {
+            CheckResult::fail(text)
+        } else {
+            CheckResult::pass_with(text)
+        }
     }
 }
 

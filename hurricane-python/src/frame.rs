@@ -11,7 +11,7 @@ use bytes::Buf;
 use self::marshal::{DecodeError, Reader, Writer};
 
 /// The version of the table of frames; a worker that speaks another one is refused.
-pub(crate) const PROTOCOL: i32 = 1;
+pub(crate) const PROTOCOL: i32 = 2;
 
 /// The length of a frame's head.
 pub(crate) const HEAD: usize = 5;
@@ -32,8 +32,11 @@ pub(crate) enum Kind {
     Recall = 7,
     Recalled = 8,
     Cancel = 9,
+    Beat = 10,
     Requests = 16,
     Answers = 17,
+    Events = 18,
+    Sent = 19,
 }
 
 impl TryFrom<u8> for Kind {
@@ -50,8 +53,11 @@ impl TryFrom<u8> for Kind {
             7 => Self::Recall,
             8 => Self::Recalled,
             9 => Self::Cancel,
+            10 => Self::Beat,
             16 => Self::Requests,
             17 => Self::Answers,
+            18 => Self::Events,
+            19 => Self::Sent,
             _ => return Err(DecodeError::Kind(byte)),
         })
     }

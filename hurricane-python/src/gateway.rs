@@ -23,7 +23,7 @@
 use std::{
     collections::VecDeque,
     os::unix::net::UnixStream as StdUnixStream,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -32,6 +32,7 @@ use hurricane_core::Traffic;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
+    asgi::{Interface, lane::Lanes},
     job::{Job, JobBody},
     pace::{Pace, Spent},
     response::Body,
@@ -71,6 +72,8 @@ pub(crate) enum Failure {
     WorkerDied,
     Application,
     TimedOut,
+    /// The request's body turned out to be too long.
+    TooLong,
 }
 
 pub(crate) type Reply = Result<Response<Body>, Failure>;
@@ -88,6 +91,8 @@ pub(crate) struct Ticket<'a> {
 struct Shared {
     config: GatewayConfig,
     traffic: Arc<Traffic>,
+    /// What the workers found the application to be, and how many requests an event loop may have.
+    application: OnceLock<(Interface, usize)>,
     state: Mutex<State>,
     /// A request has come in.
     work: Notify,
@@ -96,14 +101,18 @@ struct Shared {
 }
 
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     /// In the order of arrival, which is that of their stream ids.
     queue: VecDeque<Job>,
     slots: Vec<Option<Slot>>,
+    /// The event loops, and what waits for them.
+    pub(crate) lanes: Lanes,
     /// Of the slot that was added last.
     serial: u64,
     /// How many slots are busy.
     executing: usize,
+    /// [`Gateway::watch`] looks after the slots.
+    watched: bool,
     next_stream: i32,
     pace: Pace,
     /// Where frames are put together.
@@ -132,8 +141,10 @@ impl Gateway {
         let state = State {
             queue: VecDeque::new(),
             slots: Vec::new(),
+            lanes: Lanes::default(),
             serial: 0,
             executing: 0,
+            watched: false,
             next_stream: 1,
             pace: Pace::new(),
             frame: Vec::new(),
@@ -142,6 +153,7 @@ impl Gateway {
             shared: Arc::new(Shared {
                 config,
                 traffic,
+                application: OnceLock::new(),
                 state: Mutex::new(state),
                 work: Notify::new(),
                 busy: Notify::new(),
@@ -158,7 +170,7 @@ impl Gateway {
     /// How many requests wait for a slot.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.lock().queue.len()
+        self.lock().queued()
     }
 
     /// Whether there is no room for another request.
@@ -173,12 +185,10 @@ impl Gateway {
         let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
         let (sender, answer) = oneshot::channel();
         let mut state = self.lock();
-        if state.queue.len() >= config.queue_size {
+        if state.queued() >= config.queue_size {
             return Err(Failure::QueueFull);
         }
-        let stream = state.next_stream;
-        // Ids are positive, and come round again long after those of the same number are done.
-        state.next_stream = stream.checked_add(1).unwrap_or(1);
+        let stream = state.next_stream();
         state.queue.push_back(Job {
             stream,
             environ,
@@ -186,15 +196,47 @@ impl Gateway {
             deadline,
             answer: Some(sender),
         });
-        self.publish(&state);
+        self.publish(&mut state);
         drop(state);
-        self.shared.work.notify_one();
-        Ok(Ticket {
+        self.wake();
+        Ok(self.ticket(stream, answer))
+    }
+
+    pub(crate) fn ticket(&self, stream: i32, answer: oneshot::Receiver<Reply>) -> Ticket<'_> {
+        Ticket {
             gateway: self,
             stream,
             answer,
             answered: false,
-        })
+        }
+    }
+
+    /// What the application is, once a worker has told: WSGI until then.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.shared
+            .application
+            .get()
+            .map_or(Interface::default(), |(interface, _)| *interface)
+    }
+
+    /// How many requests an event loop may have in hand.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.shared
+            .application
+            .get()
+            .map_or(1, |(_, concurrency)| *concurrency)
+    }
+
+    /// Notes what the application is. It is the same for all workers.
+    pub(crate) fn serves(&self, interface: Interface, concurrency: usize) {
+        // An error means that a worker has told before.
+        let _ = self.shared.application.set((interface, concurrency));
+    }
+
+    /// Has what is new handed out, at the end of this turn of the runtime.
+    pub(crate) fn wake(&self) {
+        self.shared.work.notify_one();
     }
 
     /// Takes a request whose client has gone out of the queue. One that is with a worker already
@@ -203,7 +245,11 @@ impl Gateway {
         let mut state = self.lock();
         if let Some(index) = state.queue.iter().position(|job| job.stream == stream) {
             state.queue.remove(index);
-            self.publish(&state);
+            self.publish(&mut state);
+        } else {
+            state.lanes.withdraw(stream);
+            self.publish(&mut state);
+            self.wake();
         }
     }
 
@@ -214,7 +260,11 @@ impl Gateway {
     pub(crate) async fn dispatch(self) {
         loop {
             self.shared.work.notified().await;
-            self.assign(&mut self.lock());
+            let mut state = self.lock();
+            if !state.lanes.is_quiet() {
+                self.serve_lanes(&mut state);
+            }
+            self.assign(&mut state);
         }
     }
 
@@ -343,13 +393,14 @@ impl Gateway {
         self.publish(state);
     }
 
-    fn publish(&self, state: &State) {
+    pub(crate) fn publish(&self, state: &mut State) {
         let traffic = &self.shared.traffic;
-        traffic.set_queued(state.queue.len());
-        if traffic.executing() == 0 && (state.executing > 0 || !state.queue.is_empty()) {
+        traffic.set_queued(state.queued());
+        if !state.watched && (state.executing > 0 || !state.queue.is_empty()) {
+            state.watched = true;
             self.shared.busy.notify_one();
         }
-        traffic.set_executing(state.executing);
+        traffic.set_executing(state.executing + state.lanes.executing());
     }
 
     /// Recalls requests that wait behind a slow one, and ends those that are too late. False
@@ -372,6 +423,7 @@ impl Gateway {
         // A process may have been held up for long enough by now to start another thread.
         self.assign(&mut state);
         let more = state.executing > 0 || !state.queue.is_empty();
+        state.watched = more;
         drop(state);
         for answer in late {
             // A client that has gone has dropped the other end.
@@ -380,7 +432,7 @@ impl Gateway {
         more
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // No step under the lock is worth more than going on to serve after a panic in it.
         self.shared
             .state
@@ -392,6 +444,19 @@ impl Gateway {
 // === impl State ===
 
 impl State {
+    /// How many requests wait, for whatever they wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len() + self.lanes.queued()
+    }
+
+    /// The next stream id. Ids are positive, and come round again long after those of the same
+    /// number are done.
+    pub(crate) fn next_stream(&mut self) -> i32 {
+        let stream = self.next_stream;
+        self.next_stream = stream.checked_add(1).unwrap_or(1);
+        stream
+    }
+
     fn slot(&mut self, id: SlotId) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(id.place)?.as_mut();
         slot.filter(|slot| slot.serial() == id.serial)
@@ -494,6 +559,11 @@ impl State {
 // === impl Ticket ===
 
 impl Ticket<'_> {
+    /// The id of its request.
+    pub(crate) fn stream(&self) -> i32 {
+        self.stream
+    }
+
     /// Waits for the answer.
     pub(crate) async fn answer(mut self) -> Reply {
         let reply = (&mut self.answer).await;

@@ -1,4 +1,4 @@
-//! Serves a Python WSGI application (PEP 3333) from child processes behind one queue in Rust.
+//! Serves a Python application, WSGI (PEP 3333) or ASGI 3, from child processes behind one queue in Rust.
 //!
 //! ```text
 //! Request ─▶ Gateway: reads the body, waits in one bounded queue ─▶ slot: a Python thread
@@ -21,14 +21,16 @@
 //! use std::{sync::Arc, time::Duration};
 //!
 //! use hurricane_core::Traffic;
-//! use hurricane_python::{Gateway, GatewayConfig, Pool, PoolConfig, WorkerConfig};
+//! use hurricane_python::{AsgiConfig, Gateway, GatewayConfig, Pool, PoolConfig, WorkerConfig};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let gateway = Gateway::new(GatewayConfig::default(), Arc::new(Traffic::new()));
 //! let worker = WorkerConfig {
 //!     python: ".venv/bin/python".into(),
 //!     app: Some("mysite.wsgi:application".to_owned()),
+//!     interface: None,
 //!     threads: 4,
+//!     asgi: AsgiConfig::default(),
 //!     multiprocess: true,
 //!     start_timeout: Duration::from_secs(60),
 //! };
@@ -44,6 +46,7 @@
 //! # }
 //! ```
 
+mod asgi;
 mod backoff;
 mod check;
 mod frame;
@@ -60,7 +63,8 @@ mod sources;
 mod worker;
 
 pub use self::{
-    check::PythonCheck,
+    asgi::{AsgiConfig, EventLoop, Interface, Lifespan},
+    check::{LoopCheck, PythonCheck},
     gateway::{Gateway, GatewayConfig},
     pool::{Pool, PoolConfig},
     response::{Body, BodyError},

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    asgi::Interface,
     backoff::Backoff,
     gateway::{Control, Gateway},
     reaper::Own,
@@ -60,6 +61,8 @@ struct Shared {
     dispatcher: OnceLock<Dispatcher>,
     own: Own,
     stop: CancellationToken,
+    /// How long the workers may take to end, once they are to.
+    farewell: OnceLock<Duration>,
     tasks: TaskTracker,
 }
 
@@ -83,6 +86,7 @@ impl Pool {
             dispatcher: OnceLock::new(),
             own: Own::default(),
             stop: CancellationToken::new(),
+            farewell: OnceLock::new(),
             tasks: TaskTracker::new(),
             config,
             gateway,
@@ -117,6 +121,12 @@ impl Pool {
                 .stop
                 .clone()
                 .run_until_cancelled_owned(shared.gateway.clone().watch()),
+        );
+        shared.tasks.spawn(
+            shared
+                .stop
+                .clone()
+                .run_until_cancelled_owned(shared.gateway.clone().watch_lanes()),
         );
         let reaper = shared.own.clone().reap_orphans();
         shared
@@ -160,12 +170,24 @@ impl Pool {
         self.shared.live.borrow().iter().flatten().count()
     }
 
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.shared.gateway
+    }
+
     pub(crate) fn asker(&self) -> Asker {
         Asker(Arc::clone(&self.shared))
     }
 
     /// Ends the workers, which have a moment to end by themselves, and waits until they are gone.
+    /// What an ASGI application does at its end may take the graceful timeout.
     pub async fn stop(&self) {
+        self.stop_within(self.shared.config.graceful_timeout).await;
+    }
+
+    /// Like [`stop`](Self::stop), with another limit for what an ASGI application does at its end.
+    pub async fn stop_within(&self, limit: Duration) {
+        // An error means that it was stopped before.
+        let _ = self.shared.farewell.set(limit);
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
@@ -182,6 +204,7 @@ impl Shared {
             worker.pid = worker.pid(),
             python = worker.about.python,
             django = worker.about.django,
+            interface = Interface::name(Some(worker.about.interface)),
             "Worker is ready after {:.2?}",
             started.elapsed(),
         );
@@ -237,6 +260,10 @@ impl Seat {
                 Unfit::Ended(Err(error)) => {
                     tracing::error!(worker.pid = pid, %error, "Worker is lost");
                 }
+                Unfit::Stuck => tracing::error!(
+                    worker.pid = pid,
+                    "Worker hangs: its event loop does not turn; replacing it"
+                ),
                 Unfit::Hung => tracing::error!(
                     worker.pid = pid,
                     "Worker hangs: a request has passed its timeout; replacing it"
@@ -266,7 +293,10 @@ impl Seat {
         }
         self.is_empty();
         // Requests have been finished, or given up, by now.
-        worker.stop().await;
+        let limit = self.shared.farewell.get().copied();
+        worker
+            .stop(limit.unwrap_or(self.shared.config.graceful_timeout))
+            .await;
     }
 
     fn tell(&self, pid: Option<u32>, unfit: &Unfit) {

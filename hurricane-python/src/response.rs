@@ -19,6 +19,8 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
+use crate::asgi::body::Download;
+
 /// How much of a file is read at a time (bytes).
 const FILE_BLOCK: usize = 128 * 1024;
 
@@ -72,6 +74,7 @@ pub(crate) enum InvalidHead {
 enum Source {
     Whole(Bytes),
     Stream(mpsc::Receiver<Piece>),
+    Download(Download),
     File(Reading),
     /// It ended early, which is told at the next turn.
     Broken,
@@ -98,6 +101,24 @@ impl Body {
     pub(crate) fn stream() -> (mpsc::Sender<Piece>, Self) {
         let (sender, receiver) = mpsc::channel(PIECES);
         (sender, Self(Source::Stream(receiver)))
+    }
+
+    /// A body that an event loop sends.
+    pub(crate) fn download(download: Download) -> Self {
+        Self(Source::Download(download))
+    }
+
+    /// The first `length` bytes of a file.
+    pub(crate) fn file(file: File, length: u64) -> Self {
+        Self(Source::File(Reading::new(file, 0, length)))
+    }
+
+    /// The server sends what it has when a body makes it wait, and drops it on an error: so it
+    /// waits for a turn, and what came before goes out.
+    fn break_off<T>(&mut self, context: &Context<'_>) -> Poll<T> {
+        self.0 = Source::Broken;
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -129,20 +150,14 @@ impl http_body::Body for Body {
                         offset,
                         length,
                     }) => {
-                        self.0 = Source::File(Reading {
-                            file: Arc::new(file),
-                            offset,
-                            left: length,
-                            block: None,
-                        });
+                        self.0 = Source::File(Reading::new(file, offset, length));
                     }
-                    None => {
-                        // The server sends what it has when a body makes it wait, and drops it
-                        // on an error: so it waits for a turn, and what came before goes out.
-                        self.0 = Source::Broken;
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
+                    None => return self.break_off(context),
+                },
+                Source::Download(download) => match ready!(download.poll_frame(context)) {
+                    Some(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                    Some(None) => return self.break_off(context),
+                    None => self.0 = Source::Done,
                 },
                 Source::File(reading) => {
                     let block = ready!(reading.poll_block(context));
@@ -162,6 +177,7 @@ impl http_body::Body for Body {
             Source::Done => true,
             Source::Whole(data) => data.is_empty(),
             Source::Stream(_) | Source::Broken => false,
+            Source::Download(download) => download.is_end_stream(),
             Source::File(reading) => reading.left == 0,
         }
     }
@@ -170,7 +186,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Source::Done => SizeHint::with_exact(0),
             Source::Whole(data) => SizeHint::with_exact(data.len() as u64),
-            Source::Stream(_) | Source::Broken => SizeHint::default(),
+            Source::Stream(_) | Source::Download(_) | Source::Broken => SizeHint::default(),
             Source::File(reading) => SizeHint::with_exact(reading.left),
         }
     }
@@ -179,6 +195,15 @@ impl http_body::Body for Body {
 // === impl Reading ===
 
 impl Reading {
+    fn new(file: File, offset: u64, length: u64) -> Self {
+        Self {
+            file: Arc::new(file),
+            offset,
+            left: length,
+            block: None,
+        }
+    }
+
     fn poll_block(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.left == 0 {
             return Poll::Ready(None);
@@ -272,7 +297,7 @@ fn header_value(value: &[u8], source: &Bytes) -> Option<HeaderValue> {
 }
 
 /// Whether this is a body's length, and the only one (RFC 9110 section 8.6).
-fn is_length(value: &HeaderValue, before: Option<&HeaderValue>) -> bool {
+pub(crate) fn is_length(value: &HeaderValue, before: Option<&HeaderValue>) -> bool {
     let digits = value.as_bytes();
     before.is_none()
         && !digits.is_empty()
@@ -291,7 +316,7 @@ fn native(text: &[u8]) -> Option<Cow<'_, [u8]>> {
 }
 
 /// The connection is the server's business (PEP 3333, "Other HTTP Features"; RFC 9110 section 7.6.1).
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::TRANSFER_ENCODING
         || *name == header::UPGRADE

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tower::Service;
 
 use crate::{
+    asgi::Interface,
     gateway::{Failure, Gateway},
     job::JobBody,
     request::environ,
@@ -24,7 +25,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Why a request's body was not taken.
 #[derive(Debug, thiserror::Error)]
-enum BodyFailure {
+pub(crate) enum BodyFailure {
     #[error("the request's body is too long")]
     TooLong,
     #[error("the request's body broke off")]
@@ -36,20 +37,23 @@ enum BodyFailure {
 impl Gateway {
     /// Has a request answered by the application.
     ///
-    /// The body is read here, before a slot is taken, so that a client that sends slowly costs
-    /// no Python thread. What goes wrong is answered too, with a line of text: 400 (the body
+    /// For WSGI the body is read here, before a slot is taken, so that a client that sends slowly
+    /// costs no Python thread; for ASGI it is streamed. What goes wrong is answered too, with a line of text: 400 (the body
     /// broke off), 413, 500 (the application failed, its traceback is in the log), 502 (its worker died), 503
     /// with `Retry-After` (the queue is full), 504 (the request timeout has passed).
     ///
     /// The client's address is looked for among the request's extensions, as [`ConnectInfo`].
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes, Error: Send> + Send,
+        B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
     {
-        let (parts, body) = request.into_parts();
         if self.is_full() {
             return refusal(Failure::QueueFull);
         }
+        if self.interface() == Interface::Asgi {
+            return self.call(request).await;
+        }
+        let (parts, body) = request.into_parts();
         let (body, length) = match self.read(&parts, body).await {
             Ok(read) => read,
             Err(error) => return body_failed(&error),
@@ -165,7 +169,7 @@ where
     Ok((JobBody::Spooled(Arc::new(file)), Some(length)))
 }
 
-fn body_failed(error: &BodyFailure) -> Response<Body> {
+pub(crate) fn body_failed(error: &BodyFailure) -> Response<Body> {
     match error {
         BodyFailure::TooLong => {
             closing(plain(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large\n"))
@@ -189,7 +193,7 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn refusal(failure: Failure) -> Response<Body> {
+pub(crate) fn refusal(failure: Failure) -> Response<Body> {
     match failure {
         Failure::QueueFull => {
             let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n");
@@ -200,6 +204,7 @@ fn refusal(failure: Failure) -> Response<Body> {
         }
         Failure::WorkerDied => plain(StatusCode::BAD_GATEWAY, "Bad Gateway\n"),
         Failure::Application => plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n"),
+        Failure::TooLong => body_failed(&BodyFailure::TooLong),
         Failure::TimedOut => plain(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout\n"),
     }
 }

@@ -530,14 +530,14 @@ impl Answers<'_> {
 }
 
 /// What was read from a channel and is not yet handled.
-struct Buffer {
+pub(crate) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             data: vec![0; BUFFER],
             start: 0,
@@ -545,11 +545,11 @@ impl Buffer {
         }
     }
 
-    fn filled(&self) -> &[u8] {
+    pub(crate) fn filled(&self) -> &[u8] {
         &self.data[self.start..self.end]
     }
 
-    fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.start += count;
         if self.start == self.end {
             self.start = 0;
@@ -558,7 +558,7 @@ impl Buffer {
     }
 
     /// Waits for more; how many bytes came, 0 at the end.
-    async fn fill(
+    pub(crate) async fn fill(
         &mut self,
         socket: &UnixStream,
         files: &mut VecDeque<OwnedFd>,

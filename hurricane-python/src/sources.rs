@@ -19,13 +19,17 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 8] = [
+const MODULES: [Module; 12] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.apps", "apps.py"),
     module!("hurricane.worker", "worker/__init__.py"),
     module!("hurricane.worker.application", "worker/application.py"),
+    module!("hurricane.worker.asgi", "worker/asgi.py"),
+    module!("hurricane.worker.asgi_http", "worker/asgi_http.py"),
+    module!("hurricane.worker.asgi_link", "worker/asgi_link.py"),
     module!("hurricane.worker.checks", "worker/checks.py"),
     module!("hurricane.worker.frame", "worker/frame.py"),
+    module!("hurricane.worker.lifespan", "worker/lifespan.py"),
     module!("hurricane.worker.main", "worker/main.py"),
     module!("hurricane.worker.wsgi", "worker/wsgi.py"),
 ];

@@ -34,6 +34,11 @@ use tokio::{
 };
 
 use crate::{
+    asgi::{
+        AsgiConfig, Interface,
+        channel::{LaneLink, read_sent},
+        lane::LaneId,
+    },
     frame::{
         self, Kind, PROTOCOL,
         marshal::{DecodeError, Writer},
@@ -54,8 +59,12 @@ pub struct WorkerConfig {
     pub python: PathBuf,
     /// `module:attribute`; `None`: the Django project of the working directory or environment.
     pub app: Option<String>,
-    /// How many threads run requests.
+    /// How it is called; `None`: as what it looks like.
+    pub interface: Option<Interface>,
+    /// How many threads run the requests of a WSGI application.
     pub threads: usize,
+    /// How an ASGI application is run.
+    pub asgi: AsgiConfig,
     /// Whether there are other workers beside it (`wsgi.multiprocess`).
     pub multiprocess: bool,
     /// How long it may take until it is ready.
@@ -111,6 +120,8 @@ pub struct About {
     pub python: String,
     /// The version of Django, when the application is a Django project.
     pub django: Option<String>,
+    /// How the application is called.
+    pub interface: Interface,
 }
 
 /// What the control channel is for.
@@ -127,6 +138,8 @@ pub(crate) enum Command {
     Cancel(usize, i32),
     /// A request has been running for longer than it may.
     Hung,
+    /// The event loop has not turned for longer than it may.
+    Stuck,
     /// What came from the worker made no sense.
     Broken,
     /// Nothing more is to be said.
@@ -147,6 +160,8 @@ pub(crate) enum Unfit {
     Ended(io::Result<ExitStatus>),
     /// A request has been running for longer than it may.
     Hung,
+    /// Its event loop has not turned for longer than it may.
+    Stuck,
     /// What came from it made no sense.
     Broken,
 }
@@ -156,7 +171,23 @@ pub(crate) enum Unfit {
 enum Trouble {
     None,
     Hung,
+    Stuck,
     Broken,
+}
+
+/// Where a worker has its place at the gateway.
+#[derive(Debug)]
+struct Seated {
+    gateway: Gateway,
+    slots: Vec<SlotId>,
+    lane: Option<LaneId>,
+}
+
+/// Which data channels a worker gets: one for each thread, and then that of an event loop.
+#[derive(Clone, Copy, Debug)]
+struct Channels {
+    threads: usize,
+    lane: bool,
 }
 
 /// The page that a worker shares to tell what each of its slots began last.
@@ -172,6 +203,8 @@ pub(crate) struct Worker {
     child: Child,
     links: Vec<Link>,
     slots: Vec<SlotId>,
+    /// Its event loop, where it has one.
+    lane: Option<(LaneLink, LaneId)>,
     _claim: Option<Claim>,
 }
 
@@ -183,8 +216,28 @@ impl fmt::Display for Unfit {
             Self::Ended(Ok(status)) => status.fmt(f),
             Self::Ended(Err(error)) => write!(f, "it is lost: {error}"),
             Self::Hung => f.write_str("it hangs: a request has passed its timeout"),
+            Self::Stuck => f.write_str("it hangs: its event loop does not turn"),
             Self::Broken => f.write_str("it cannot be understood"),
         }
+    }
+}
+
+// === impl Channels ===
+
+impl Channels {
+    /// What the application is shows when it has been loaded: until then there are both.
+    fn of(config: &WorkerConfig) -> Self {
+        Self {
+            threads: match config.interface {
+                Some(Interface::Asgi) => 0,
+                Some(Interface::Wsgi) | None => config.threads,
+            },
+            lane: config.interface != Some(Interface::Wsgi),
+        }
+    }
+
+    fn count(self) -> usize {
+        self.threads + usize::from(self.lane)
     }
 }
 
@@ -195,6 +248,11 @@ impl Begun {
         let page = memfd_create("hurricane-begun", MemfdFlags::CLOEXEC)?;
         ftruncate(&page, (slots * size_of::<u32>()) as u64)?;
         Ok(Self(page.into()))
+    }
+
+    /// What the slot noted: for an event loop, how many requests it has taken.
+    pub(crate) fn count(&self, slot: usize) -> u32 {
+        self.read(slot).unwrap_or_default().cast_unsigned()
     }
 
     /// The stream that the slot began last.
@@ -221,10 +279,11 @@ impl Worker {
             python: config.python.clone(),
             source,
         };
-        let begun = Begun::new(config.threads).map_err(spawn)?;
+        let plan = Channels::of(config);
+        let begun = Begun::new(plan.count()).map_err(spawn)?;
         let (control, their_control) = pair().map_err(spawn)?;
         let control = UnixStream::from_std(control).map_err(spawn)?;
-        let (data, their_data) = data_channels(config.threads).map_err(spawn)?;
+        let (mut data, their_data) = data_channels(plan.count()).map_err(spawn)?;
         let mut child = process(config, &their_control, &their_data, &begun)
             .and_then(|mut process| process.spawn())
             .map_err(spawn)?;
@@ -236,6 +295,7 @@ impl Worker {
             write_config(
                 writer,
                 config,
+                plan,
                 &gateway.config().root_path,
                 server,
                 &their_data,
@@ -256,9 +316,17 @@ impl Worker {
             Err(_) => return Err(StartError::TimedOut(config.start_timeout)),
         };
 
+        gateway.serves(about.interface, config.asgi.concurrency);
+
         let (commands, receiver) = mpsc::unbounded_channel();
         let (alarm, trouble) = watch::channel(Trouble::None);
         let (begun, load) = (Arc::new(begun), Arc::default());
+        // Those that the application is not called through are closed.
+        let lane = data.split_off(plan.threads).pop();
+        if about.interface != Interface::Wsgi {
+            data.clear();
+        }
+        let lane = lane.filter(|_| about.interface == Interface::Asgi);
         let links: Vec<Link> = data
             .into_iter()
             .enumerate()
@@ -271,13 +339,30 @@ impl Worker {
                 load: Arc::clone(&load),
             })
             .collect();
+        let lane = lane.map(|(events, sent)| {
+            let link = LaneLink {
+                events: Arc::new(events),
+                sent: Arc::new(sent),
+                control: commands.clone(),
+                begun: Arc::clone(&begun),
+                index: plan.threads,
+            };
+            let id = gateway.open_lane(link.clone());
+            tokio::spawn(read_sent(gateway.clone(), id, link.clone()));
+            (link, id)
+        });
         let slots: Vec<SlotId> = links
             .iter()
             .map(|link| gateway.open(link.clone()))
             .collect();
         let checks = Arc::new(Checks::default());
         tokio::spawn(write_control(writer, receiver, Arc::clone(&checks), alarm));
-        tokio::spawn(read_control(reader, gateway.clone(), slots.clone(), checks));
+        let seat = Seated {
+            gateway: gateway.clone(),
+            slots: slots.clone(),
+            lane: lane.as_ref().map(|(_, id)| *id),
+        };
+        tokio::spawn(read_control(reader, seat, checks));
         Ok(Self {
             about,
             control: commands,
@@ -285,6 +370,7 @@ impl Worker {
             child,
             links,
             slots,
+            lane,
             _claim: claim,
         })
     }
@@ -301,6 +387,7 @@ impl Worker {
             status = child.wait() => Unfit::Ended(status),
             Ok(trouble) = trouble.wait_for(|trouble| *trouble != Trouble::None) => match *trouble {
                 Trouble::Hung => Unfit::Hung,
+                Trouble::Stuck => Unfit::Stuck,
                 Trouble::None | Trouble::Broken => Unfit::Broken,
             },
         };
@@ -316,25 +403,39 @@ impl Worker {
         for slot in &self.slots {
             gateway.retire(*slot);
         }
+        if let Some((_, lane)) = &self.lane {
+            gateway.retire_lane(*lane);
+        }
         let finished = async {
-            while !self.slots.iter().all(|slot| gateway.is_done(*slot)) {
+            while !self.is_done(gateway) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         if timeout(grace, finished).await.is_ok() {
-            self.stop().await;
+            self.stop(grace).await;
         } else {
             self.insist(Signal::ABORT).await;
         }
     }
 
-    /// Ends the process: closes its channels, upon which it ends by itself.
-    pub(crate) async fn stop(mut self) {
+    fn is_done(&self, gateway: &Gateway) -> bool {
+        let lane = self.lane.as_ref();
+        self.slots.iter().all(|slot| gateway.is_done(*slot))
+            && lane.is_none_or(|(_, lane)| gateway.is_lane_done(*lane))
+    }
+
+    /// Ends the process: closes its channels, upon which it ends by itself. An application on an
+    /// event loop has at most `limit` for what it does at its end.
+    pub(crate) async fn stop(mut self, limit: Duration) {
+        let patience = match self.lane {
+            Some(_) => limit.max(INSIST),
+            None => INSIST,
+        };
         // The control thread of the worker sees the end of its channel and returns.
         self.shut(Shutdown::Both);
         let _ = self.control.send(Command::Close);
-        if timeout(INSIST, self.child.wait()).await.is_err() {
-            tracing::warn!(pid = self.pid(), "a worker did not end within {INSIST:?}");
+        if timeout(patience, self.child.wait()).await.is_err() {
+            tracing::warn!(pid = self.pid(), "a worker did not end within {patience:?}");
             self.insist(Signal::TERM).await;
         }
     }
@@ -357,6 +458,10 @@ impl Worker {
             let _ = rustix::net::shutdown(&*link.answers, how);
             let _ = rustix::net::shutdown(&*link.requests, how);
         }
+        if let Some((link, _)) = &self.lane {
+            let _ = rustix::net::shutdown(&*link.sent, how);
+            let _ = rustix::net::shutdown(&*link.events, how);
+        }
     }
 }
 
@@ -370,9 +475,9 @@ fn pair() -> io::Result<(StdUnixStream, OwnedFd)> {
 /// Our ends of the data channels, for requests and for answers, and those of the worker.
 type DataChannels = (Vec<(StdUnixStream, UnixStream)>, Vec<[OwnedFd; 2]>);
 
-fn data_channels(threads: usize) -> io::Result<DataChannels> {
+fn data_channels(count: usize) -> io::Result<DataChannels> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..threads {
+    for _ in 0..count {
         let (requests, their_requests) = pair()?;
         let (answers, their_answers) = pair()?;
         ours.push((requests, UnixStream::from_std(answers)?));
@@ -435,6 +540,7 @@ fn process(
 fn write_config(
     writer: &mut Writer<'_>,
     config: &WorkerConfig,
+    plan: Channels,
     root_path: &str,
     server: SocketAddr,
     data: &[[OwnedFd; 2]],
@@ -456,13 +562,31 @@ fn write_config(
     writer.text(concat!("hurricane/", env!("CARGO_PKG_VERSION")));
     writer.text("multiprocess");
     writer.bool(config.multiprocess);
-    writer.text("data");
-    writer.list(data.len());
-    for [requests, answers] in data {
+    let ends = |writer: &mut Writer<'_>, [requests, answers]: &[OwnedFd; 2]| {
         writer.tuple(2);
         writer.int(requests.as_raw_fd());
         writer.int(answers.as_raw_fd());
+    };
+    let (threads, lane) = data.split_at(plan.threads);
+    writer.text("data");
+    writer.list(threads.len());
+    for thread in threads {
+        ends(writer, thread);
     }
+    writer.text("lane");
+    match lane.first() {
+        Some(lane) => ends(writer, lane),
+        None => writer.none(),
+    }
+    writer.text("interface");
+    writer.text(Interface::name(config.interface));
+    writer.text("lifespan");
+    writer.text(config.asgi.lifespan.name());
+    writer.text("event_loop");
+    writer.text(config.asgi.event_loop.name());
+    writer.text("disconnect_grace");
+    let grace = config.asgi.disconnect_grace.as_millis();
+    writer.int(i32::try_from(grace).unwrap_or(i32::MAX));
     writer.text("begun");
     writer.int(begun.0.as_raw_fd());
     writer.end_dict();
@@ -496,7 +620,7 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
     let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
     match kind {
         Kind::Ready => {
-            let protocol = reader.fields(3)?.int32()?;
+            let protocol = reader.fields(4)?.int32()?;
             if protocol != PROTOCOL {
                 return Ok(Err(StartError::Protocol(format!(
                     "it speaks protocol {protocol}"
@@ -508,7 +632,18 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
             } else {
                 Some(reader.string()?)
             };
-            Ok(Ok(About { python, django }))
+            let name = reader.text()?;
+            let Some(interface) = Interface::parse(name) else {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Ok(Err(StartError::Protocol(format!(
+                    "it speaks of an interface {name:?}"
+                ))));
+            };
+            Ok(Ok(About {
+                python,
+                django,
+                interface,
+            }))
         }
         Kind::Failed => {
             let reason = match reader.fields(2)?.text()? {
@@ -552,15 +687,8 @@ async fn write_control(
                 writer.int(slot_number(slot));
                 writer.int(stream);
             }),
-            Command::Hung => {
-                alarm.send_if_modified(|trouble| {
-                    let news = *trouble == Trouble::None;
-                    if news {
-                        *trouble = Trouble::Hung;
-                    }
-                    news
-                });
-            }
+            Command::Hung => sound(&alarm, Trouble::Hung),
+            Command::Stuck => sound(&alarm, Trouble::Stuck),
             Command::Broken => {
                 alarm.send_replace(Trouble::Broken);
             }
@@ -572,14 +700,20 @@ async fn write_control(
     }
 }
 
-async fn read_control(
-    mut reader: OwnedReadHalf,
-    gateway: Gateway,
-    slots: Vec<SlotId>,
-    checks: Arc<Checks>,
-) {
+/// Tells of trouble, unless there is some already.
+fn sound(alarm: &watch::Sender<Trouble>, trouble: Trouble) {
+    alarm.send_if_modified(|current| {
+        let news = *current == Trouble::None;
+        if news {
+            *current = trouble;
+        }
+        news
+    });
+}
+
+async fn read_control(mut reader: OwnedReadHalf, seat: Seated, checks: Arc<Checks>) {
     while let Ok(data) = read_frame(&mut reader).await {
-        if let Err(error) = obey(&data, &gateway, &slots, &checks) {
+        if let Err(error) = obey(&data, &seat, &checks) {
             tracing::error!(%error, "a worker's message could not be read");
             break;
         }
@@ -588,12 +722,7 @@ async fn read_control(
     lock(&checks).clear();
 }
 
-fn obey(
-    data: &[u8],
-    gateway: &Gateway,
-    slots: &[SlotId],
-    checks: &Checks,
-) -> Result<(), DecodeError> {
+fn obey(data: &[u8], seat: &Seated, checks: &Checks) -> Result<(), DecodeError> {
     let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
     match kind {
         Kind::Checked => {
@@ -607,14 +736,23 @@ fn obey(
                 let _ = asker.send(answer);
             }
         }
+        Kind::Beat => {
+            let lag = Duration::from_micros(reader.unsigned()?);
+            if let Some(lane) = seat.lane {
+                seat.gateway.beat_lane(lane, lag);
+            }
+        }
         Kind::Recalled => {
             let slot = reader.fields(2)?.int32()?;
             let count = reader.sequence()?;
             let streams = (0..count)
                 .map(|_| reader.int32())
                 .collect::<Result<Vec<_>, _>>()?;
-            if let Some(id) = usize::try_from(slot).ok().and_then(|slot| slots.get(slot)) {
-                gateway.recalled(*id, &streams);
+            if let Some(id) = usize::try_from(slot)
+                .ok()
+                .and_then(|slot| seat.slots.get(slot))
+            {
+                seat.gateway.recalled(*id, &streams);
             }
         }
         kind => return Err(DecodeError::Kind(kind as u8)),

@@ -38,7 +38,7 @@ class ApplicationTest(unittest.TestCase):
     def fails(self, app, reason="application"):
         """Loads what does not load: the message, and what was shown."""
         with contextlib.redirect_stderr(io.StringIO()) as shown, self.assertRaises(application.LoadError) as caught:
-            application.load(app)
+            application.load(app, "auto")
         self.assertEqual(caught.exception.reason, reason)
         return str(caught.exception), shown.getvalue()
 
@@ -46,17 +46,17 @@ class ApplicationTest(unittest.TestCase):
 class Named(ApplicationTest):
     def test_it_is_found_in_the_working_directory(self):
         self.write("site_a.py", "def app(environ, start_response): return 'found'\n")
-        self.assertEqual(application.load("site_a:app")(None, None), "found")
+        self.assertEqual(application.load("site_a:app", "auto")[0](None, None), "found")
 
     def test_the_attribute_is_application_unless_it_is_named(self):
         self.write("site_b.py", "def application(environ, start_response): pass\n")
-        found = application.load("site_b")
+        found, _ = application.load("site_b", "auto")
         self.assertEqual(found.__name__, "application")
-        self.assertIs(application.load("site_b:"), found)
+        self.assertIs(application.load("site_b:", "auto")[0], found)
 
     def test_the_attribute_may_be_of_an_attribute(self):
         self.write("package/site_c.py", "class Site:\n    @staticmethod\n    def app(*args): pass\n")
-        self.assertTrue(callable(application.load("package.site_c:Site.app")))
+        self.assertTrue(callable(application.load("package.site_c:Site.app", "auto")[0]))
 
     def test_a_missing_module_is_named_without_a_traceback(self):
         for app, missing in (("nowhere:app", "nowhere"), ("nowhere.inside:app", "nowhere")):
@@ -96,6 +96,53 @@ class Named(ApplicationTest):
         with mock.patch.dict(sys.modules, {"django": None}):
             message, shown = self.fails("site_h:app", "django")
         self.assertIn("django", shown)
+
+
+class Interfaces(ApplicationTest):
+    def test_an_application_is_called_as_what_it_looks_like(self):
+        self.write("site_i.py", """
+            import functools
+
+            def wsgi(environ, start_response): pass
+            def tolerant(environ, start_response, more=None): pass
+            async def asgi(scope, receive, send): pass
+            def wrapped(scope, receive, send): return asgi(scope, receive, send)
+            async def any_of_them(*args): pass
+            partial = functools.partial(functools.partial(asgi))
+
+            class Wsgi:
+                def __call__(self, environ, start_response): pass
+            class Asgi:
+                async def __call__(self, scope, receive, send): pass
+                async def method(self, scope, receive, send): pass
+            class Wrapper:
+                def __call__(self, scope, receive, send): return asgi(scope, receive, send)
+
+            wsgi_object, asgi_object, wrapper, method = Wsgi(), Asgi(), Wrapper(), Asgi().method
+        """)
+        for interface, names in (("wsgi", ("wsgi", "tolerant", "wsgi_object")),
+                                 ("asgi", ("asgi", "wrapped", "any_of_them", "partial", "asgi_object", "wrapper",
+                                           "method"))):
+            for name in names:
+                with self.subTest(name):
+                    self.assertEqual(application.load(f"site_i:{name}", "auto")[1], interface)
+                    self.assertEqual(application.load(f"site_i:{name}", "asgi")[1], "asgi")
+                    self.assertEqual(application.load(f"site_i:{name}", "wsgi")[1], "wsgi")
+
+    @unittest.skipUnless(django, "Django is not installed")
+    def test_a_django_project_is_asgi_when_it_names_only_that(self):
+        named = {"WSGI_APPLICATION": "site_j.wsgi", "ASGI_APPLICATION": "site_j.asgi"}
+        self.write("site_j.py", "wsgi, asgi = 'the wsgi application', 'the asgi application'\n")
+        for names, interface, expected in (
+            (["WSGI_APPLICATION"], "auto", ("the wsgi application", "wsgi")),
+            (["ASGI_APPLICATION"], "auto", ("the asgi application", "asgi")),
+            (["WSGI_APPLICATION", "ASGI_APPLICATION"], "auto", ("the wsgi application", "wsgi")),
+            (["WSGI_APPLICATION", "ASGI_APPLICATION"], "asgi", ("the asgi application", "asgi")),
+        ):
+            settings = mock.Mock(spec=names, **{name: named[name] for name in names})
+            os.environ["DJANGO_SETTINGS_MODULE"] = "site_j"
+            with self.subTest(names), mock.patch("django.setup"), mock.patch("django.conf.settings", settings):
+                self.assertEqual(application.load(None, interface), expected)
 
 
 class ManagePy(ApplicationTest):

@@ -131,6 +131,11 @@ impl<'a> Reader<'a> {
         Self { input }
     }
 
+    /// The type code of the next value.
+    pub(crate) fn peek(&self) -> Result<u8, DecodeError> {
+        self.input.first().copied().ok_or(DecodeError::Truncated)
+    }
+
     /// Whether the next value is `None`; it is passed over if so.
     pub(crate) fn none(&mut self) -> bool {
         let none = self.input.first() == Some(&b'N');
@@ -186,6 +191,14 @@ impl<'a> Reader<'a> {
         match self.take(1)?[0] {
             b'i' => self.fixed(),
             found => Err(wrong(found, "a number")),
+        }
+    }
+
+    pub(crate) fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.take(1)?[0] {
+            b'T' => Ok(true),
+            b'F' => Ok(false),
+            found => Err(wrong(found, "True or False")),
         }
     }
 

@@ -1,7 +1,15 @@
+use std::net::SocketAddr;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::job::{Job, JobBody};
+use crate::{
+    asgi::{
+        event::{self, Start},
+        outcome::{Body, Outcome},
+    },
+    job::{Job, JobBody},
+};
 
 /// The frames that both sides agree on, see the file's head.
 const FRAMES: &str = include_str!("../../../tests/frames.txt");
@@ -156,8 +164,48 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 &[request(i32::MAX, put, JobBody::Spooled(file.into()))],
             );
         }
+        "events-http" => {
+            writer.list(2);
+            let get = http::Request::get("/app/%C3%A4?q=1")
+                .header("host", "h")
+                .header("x_under", "score")
+                .header("te", "trailers");
+            let client = SocketAddr::from(([127, 0, 0, 1], 40000));
+            let event = asgi_request(get, Some(client), &Start::Whole(b""));
+            event::head(writer, 1);
+            writer.raw(&event);
+            // Of a path from which a proxy has cut the root path off.
+            let post = http::Request::post("/").version(http::Version::HTTP_10);
+            let event = asgi_request(post.header("content-length", "9"), None, &Start::Later);
+            event::head(writer, 2);
+            writer.raw(&event);
+        }
+        "events-body" => {
+            writer.list(4);
+            event::body(writer, 2, b"\x00\xff", true);
+            event::body(writer, 2, b"", false);
+            event::credit(writer, 3, 65536);
+            event::gone(writer, 4);
+        }
         _ => panic!("no frame {name}"),
     }
+}
+
+fn asgi_request(
+    request: http::request::Builder,
+    client: Option<SocketAddr>,
+    start: &Start<'_>,
+) -> Vec<u8> {
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    event::request(&parts, client, "/app", start)
+}
+
+/// The outcomes of a whole frame.
+fn outcomes(frame: &[u8]) -> Result<Vec<Outcome<'_>>, DecodeError> {
+    let (kind, mut reader, length) = decode(frame)?.ok_or(DecodeError::Truncated)?;
+    assert_eq!((kind, length), (Kind::Sent, frame.len()));
+    let outcomes = (0..reader.sequence()?).map(|_| Outcome::read(&mut reader));
+    outcomes.collect()
 }
 
 /// The answers of a whole frame, and the time that the worker was busy.
@@ -218,16 +266,22 @@ fn reads_what_a_worker_says_on_the_control_channel() {
         assert_eq!(reader.skip(), Err(DecodeError::Truncated), "{name}");
     };
     read("ready", &|reader| {
-        assert_eq!(reader.fields(3)?.int32()?, PROTOCOL);
+        assert_eq!(reader.fields(4)?.int32()?, PROTOCOL);
         assert_eq!(reader.string()?, "3.12.1");
         assert!(!reader.none());
         assert_eq!(reader.string()?, "5.2");
+        assert_eq!(reader.text()?, b"wsgi");
         Ok(())
     });
     read("ready-without-django", &|reader| {
-        assert_eq!(reader.fields(3)?.int32()?, PROTOCOL);
+        assert_eq!(reader.fields(4)?.int32()?, PROTOCOL);
         assert_eq!(reader.string()?, "3.9.18");
         assert!(reader.none());
+        assert_eq!(reader.text()?, b"asgi");
+        Ok(())
+    });
+    read("beat", &|reader| {
+        assert_eq!(reader.unsigned()?, 1500);
         Ok(())
     });
     read("failed", &|reader| {
@@ -301,6 +355,79 @@ fn reads_a_workers_answers() {
         ("C", b"\xed\xa0\x80"),
     ];
     expect("answers-text", 0, vec![head(6, beyond, Some(b""))]);
+}
+
+#[test]
+fn reads_what_an_event_loop_sends() {
+    let head =
+        |stream, status, headers: &[(&'static [u8], &'static [u8])], body, done| Outcome::Head {
+            stream,
+            status,
+            headers: headers.to_vec(),
+            body,
+            done,
+        };
+    let wanted = vec![
+        head(
+            1,
+            200,
+            &[(b"a", b"b"), (b"c", b"\xe9")],
+            Body::Whole(b"ok"),
+            true,
+        ),
+        head(2, 204, &[], Body::Whole(b""), false),
+        Outcome::Done { stream: 2 },
+    ];
+    assert_eq!(outcomes(&vector("sent-whole")), Ok(wanted));
+    let wanted = vec![
+        head(3, 200, &[], Body::Later, false),
+        Outcome::Piece {
+            stream: 3,
+            data: b"x",
+        },
+        Outcome::Last {
+            stream: 3,
+            data: b"",
+        },
+        Outcome::Trailers {
+            stream: 4,
+            headers: vec![(b"x", b"y")],
+        },
+        Outcome::Credit {
+            stream: 5,
+            count: 262_144,
+        },
+        head(6, 200, &[], Body::File("/tmp/ä".as_bytes()), false),
+        Outcome::Failed { stream: 7 },
+    ];
+    assert_eq!(outcomes(&vector("sent-parts")), Ok(wanted));
+}
+
+#[test]
+fn passes_over_an_outcome_of_the_wrong_types_and_goes_on() {
+    let invalid = |stream, error| Outcome::Invalid { stream, error };
+    let wrong = |found, wanted| DecodeError::Type { found, wanted };
+    let wanted = vec![
+        Outcome::Done { stream: 1 },
+        invalid(2, wrong('u', "a number")),
+        invalid(3, wrong('u', "bytes")),
+        invalid(4, DecodeError::Fields(1)),
+        invalid(5, DecodeError::Fields(4)),
+        Outcome::Done { stream: 6 },
+    ];
+    assert_eq!(outcomes(&vector("sent-wrong")), Ok(wanted));
+}
+
+#[test]
+fn outcomes_that_are_cut_off_are_an_error() {
+    for frame in ["sent-whole", "sent-parts", "sent-wrong"].map(vector) {
+        for length in HEAD..frame.len() {
+            let mut cut = frame[..length].to_vec();
+            let payload = u32::try_from(length - HEAD).unwrap();
+            cut[..4].copy_from_slice(&payload.to_le_bytes());
+            assert_eq!(outcomes(&cut), Err(DecodeError::Truncated), "at {length}");
+        }
+    }
 }
 
 #[test]
@@ -389,7 +516,7 @@ fn answers_that_are_cut_off_are_an_error() {
 #[test]
 fn a_head_that_makes_no_sense_is_an_error() {
     let error = |frame: &[u8]| decode(frame).map(|_| ()).unwrap_err();
-    for kind in [0, 10, 15, 18, 255] {
+    for kind in [0, 11, 15, 20, 255] {
         assert_eq!(error(&[0, 0, 0, 0, kind]), DecodeError::Kind(kind));
     }
     let most = u32::try_from(MAX_PAYLOAD).unwrap();

@@ -1,6 +1,8 @@
 """Finds and loads the application."""
 import ast
+import functools
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -14,11 +16,31 @@ class LoadError(Exception):
         self.reason = reason
 
 
-def load(app):
-    """The WSGI application that ``app`` names (``module:attribute``), or the Django project's when it is ``None``."""
+def load(app, interface):
+    """The application that ``app`` names (``module:attribute``), or the Django project's when it is ``None``; and
+    how it is to be called: as ``interface`` says, and as what it looks like when that is ``auto``."""
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
-    return load_named(app) if app else load_django()
+    if not app:
+        return load_django(interface)
+    found = load_named(app)
+    return found, interface if interface != "auto" else "asgi" if is_asgi(found) else "wsgi"
+
+
+def is_asgi(app):
+    """Whether it is called with ``(scope, receive, send)``, as a coroutine function or what returns a coroutine."""
+    while isinstance(app, functools.partial):
+        app = app.func
+    call = app if inspect.isroutine(app) or inspect.isclass(app) else type(app).__call__
+    if inspect.iscoroutinefunction(call):
+        return True
+    try:
+        # Bound to an object first, so that `self` does not count.
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len([p for p in positional if p.default is p.empty]) == 3
 
 
 def load_named(app):
@@ -53,7 +75,7 @@ def missing(error):
     return "django" if error.name == "django" else "application"
 
 
-def load_django():
+def load_django(interface):
     settings_module = os.environ.get("DJANGO_SETTINGS_MODULE") or settings_module_of_manage_py("manage.py")
     if not settings_module:
         raise LoadError("application", "no application was named and none was found: give --app module:attribute, set "
@@ -67,17 +89,30 @@ def load_django():
     try:
         django.setup()
         from django.conf import settings
-        from django.core.servers.basehttp import get_internal_wsgi_application
 
-        if getattr(settings, "WSGI_APPLICATION", None):
-            return get_internal_wsgi_application()
-        from django.core.wsgi import get_wsgi_application
-
-        return get_wsgi_application()
+        named = {kind: getattr(settings, f"{kind.upper()}_APPLICATION", None) for kind in ("wsgi", "asgi")}
+        if interface == "auto":
+            interface = "asgi" if named["asgi"] and not named["wsgi"] else "wsgi"
+        return django_application(interface, named[interface]), interface
     except BaseException:
         show()
         raise LoadError("application",
                         f"the Django project with the settings {settings_module!r} does not load") from None
+
+
+def django_application(interface, name):
+    """What the setting WSGI_APPLICATION or ASGI_APPLICATION names, else Django's own."""
+    if name:
+        from django.utils.module_loading import import_string
+
+        return import_string(name)
+    if interface == "asgi":
+        from django.core.asgi import get_asgi_application
+
+        return get_asgi_application()
+    from django.core.wsgi import get_wsgi_application
+
+    return get_wsgi_application()
 
 
 def settings_module_of_manage_py(path):

@@ -9,13 +9,14 @@ kind         byte  sent by, on         payload
 ===========  ====  ==================  =======================================================================
 SOURCES         1  server, control     ``{module name: (is package, source text)}``; always the first frame
 CONFIG          2  server, control     ``{name: value}``, see ``main.Config``
-READY           3  worker, control     ``(protocol, Python's version, Django's version or None)``
+READY           3  worker, control     ``(protocol, Python's version, Django's version or None, interface)``
 FAILED          4  worker, control     ``(reason, message)``; the traceback has gone to standard error
 CHECK           5  server, control     ``(id, what)``: run the checks with the tag, or ``database``
 CHECKED         6  worker, control     ``(id, status, message)``
 RECALL          7  server, control     ``slot``: give back what it has not begun, send what it holds
 RECALLED        8  worker, control     ``(slot, [stream id])``
 CANCEL          9  server, control     ``(slot, stream id)``: its client has gone, no more of its body is wanted
+BEAT           10  worker, control     ``lag``: the event loop turns, so many microseconds late
 REQUESTS       16  server, data        ``[request]``, see ``wsgi.Slot.handle``
 ANSWERS        17  worker, data        ``(time, computing, [answer])``: the microseconds since the last such frame, or
                                        since the first request if that came later; for how many of them the thread had
@@ -28,6 +29,8 @@ ANSWERS        17  worker, data        ``(time, computing, [answer])``: the micr
                                        - ``(id, offset, length)``: the rest of the body is in the file whose
                                          descriptor comes with the frame
                                        - ``(id, None)``: the application failed
+EVENTS         18  server, data        ``[event]``, see ``asgi_link``
+SENT           19  worker, data        ``[item]``, likewise
 ===========  ====  ==================  =======================================================================
 
 A request whose body was spooled to a file has a number in place of the body, and the descriptor comes
@@ -39,10 +42,10 @@ import socket
 import struct
 from collections import deque
 
-PROTOCOL = 1
+PROTOCOL = 2
 
-SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL = range(1, 10)
-REQUESTS, ANSWERS = 16, 17
+SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT = range(1, 11)
+REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)
 
 HEADER = struct.Struct("<IB")
 BUFFER = 64 * 1024

@@ -24,7 +24,12 @@ class Config:
         self.server_port = values["server_port"]
         self.server_software = values["server_software"]
         self.multiprocess = values["multiprocess"]
+        self.interface = values["interface"]
+        self.lifespan = values["lifespan"]
+        self.event_loop = values["event_loop"]
+        self.disconnect_grace = values["disconnect_grace"] / 1000
         self.data = values["data"]
+        self.lane = values["lane"]
         self.begun = values["begun"]
         self.multithread = len(self.data) > 1
 
@@ -36,38 +41,56 @@ class Worker:
         self.control = frame.Channel(control)
         self.sending = threading.Lock()
         self.slots = []
+        self.interface = None
         self.checks = queue.SimpleQueue()
 
     def run(self):
         _, values = self.control.receive()
         config = Config(values)
         try:
-            app = application.load(config.app)
+            app, self.interface = application.load(config.app, config.interface)
+            begun = memoryview(mmap.mmap(config.begun, 0)).cast("I")
+            if self.interface == "asgi":
+                # Only here, as it brings asyncio along.
+                from . import asgi
+
+                asgi.run(self, app, config, begun)
+            else:
+                self.run_slots(app, config, begun)
         except application.LoadError as error:
             self.send(frame.FAILED, (error.reason, str(error)))
             return 1
-        begun = memoryview(mmap.mmap(config.begun, 0)).cast("I")
+        return 0
+
+    def run_slots(self, app, config, begun):
         for index, descriptors in enumerate(config.data):
             requests, answers = (socket.socket(fileno=descriptor) for descriptor in descriptors)
             requests.set_inheritable(False)
             answers.set_inheritable(False)
             self.slots.append(Slot(index, requests, answers, app, config, begun))
-        threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
         # What the application has built so far lives as long as the process: keep the collector from visiting it.
         gc.collect()
         gc.freeze()
         for slot in self.slots:
             slot.start()
-        self.send(frame.READY, self.about())
+        self.ready()
         self.obey()
         for slot in self.slots:
             slot.join()
-        return 0
+
+    def ready(self):
+        """From here on the server may send requests and ask for checks."""
+        threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
+        self.send(frame.READY, self.about())
+
+    def beat(self, lag):
+        """The event loop turns, so many seconds later than it should."""
+        self.send(frame.BEAT, max(0, int(lag * 1e6)))
 
     def about(self):
-        """The protocol's version, Python's, and Django's where the application is a Django project."""
+        """The protocol's version, Python's, Django's where the application is a Django project, and the interface."""
         django = sys.modules["django"].get_version() if checks.has_django() else None
-        return frame.PROTOCOL, platform.python_version(), django
+        return frame.PROTOCOL, platform.python_version(), django, self.interface
 
     def obey(self):
         """Does what the server asks for, until it closes the channel."""

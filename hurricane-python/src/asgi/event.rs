@@ -1,0 +1,139 @@
+//! What a worker's loop is told; the counterpart of `Link.take` in `asgi_link.py`, whose table of
+//! events this follows.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use http::{HeaderMap, header, request};
+use percent_encoding::percent_decode;
+
+use crate::frame::marshal::Writer;
+
+/// How many fields the event of an HTTP request has.
+const REQUEST: u8 = 10;
+
+/// The body of a request as far as it goes along with it.
+#[derive(Debug)]
+pub(crate) enum Start<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// It comes when there is room.
+    Later,
+    /// Likewise, and the client waits to be told that it is wanted (`Expect: 100-continue`).
+    Expected,
+}
+
+/// Writes an HTTP request from behind its stream id to the end.
+///
+/// It is written once, when the request comes in, and kept until the worker answers.
+pub(crate) fn request(
+    parts: &request::Parts,
+    client: Option<SocketAddr>,
+    root_path: &str,
+    start: &Start<'_>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let mut writer = Writer::new(&mut out);
+    writer.text(parts.method.as_str());
+    target(&mut writer, parts, root_path);
+    writer.text(version(parts.version));
+    peer(&mut writer, client);
+    headers(&mut writer, &parts.headers);
+    match start {
+        Start::Whole(data) => writer.bytes(data),
+        Start::Later => writer.none(),
+        Start::Expected => writer.bool(true),
+    }
+    writer.bool(takes_trailers(&parts.headers));
+    out
+}
+
+/// Writes the head of a request and its stream id; what [`request`] wrote follows.
+pub(crate) fn head(writer: &mut Writer<'_>, stream: i32) {
+    writer.tuple(REQUEST);
+    writer.int(stream);
+}
+
+/// A part of a request's body.
+pub(crate) fn body(writer: &mut Writer<'_>, stream: i32, data: &[u8], more: bool) {
+    writer.tuple(3);
+    writer.int(stream);
+    writer.bytes(data);
+    writer.bool(more);
+}
+
+/// Room for so many more bytes of the response.
+pub(crate) fn credit(writer: &mut Writer<'_>, stream: i32, count: i32) {
+    writer.tuple(2);
+    writer.int(stream);
+    writer.int(count);
+}
+
+/// The client has gone.
+pub(crate) fn gone(writer: &mut Writer<'_>, stream: i32) {
+    writer.tuple(1);
+    writer.int(stream);
+}
+
+/// `path`, `raw_path` and `query_string`. The path begins with the root path, whether a proxy
+/// has cut that off or not.
+fn target(writer: &mut Writer<'_>, parts: &request::Parts, root_path: &str) {
+    let raw = parts.uri.path();
+    let inside = raw
+        .strip_prefix(root_path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let raw: Cow<'_, str> = if inside {
+        raw.into()
+    } else {
+        format!("{root_path}{raw}").into()
+    };
+    if raw.contains('%') {
+        writer.text(&percent_decode(raw.as_bytes()).decode_utf8_lossy());
+    } else {
+        writer.text(&raw);
+    }
+    writer.bytes(raw.as_bytes());
+    writer.bytes(parts.uri.query().unwrap_or_default().as_bytes());
+}
+
+fn version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
+
+fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
+    let Some(client) = client else {
+        return writer.none();
+    };
+    writer.tuple(2);
+    writer.text(&client.ip().to_canonical().to_string());
+    writer.int(i32::from(client.port()));
+}
+
+fn headers(writer: &mut Writer<'_>, headers: &HeaderMap) {
+    // `X_Real_IP` would become the same variable of Django as `X-Real-IP`, which a proxy in
+    // front sets: an underscore would let a client forge it.
+    let passed = || {
+        headers
+            .iter()
+            .filter(|(name, _)| !name.as_str().contains('_'))
+    };
+    writer.list(passed().count());
+    for (name, value) in passed() {
+        writer.tuple(2);
+        writer.bytes(name.as_str().as_bytes());
+        writer.bytes(value.as_bytes());
+    }
+}
+
+/// Whether the client has said that it understands trailers (RFC 9110 section 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        let codings = value.as_bytes().split(|byte| *byte == b',');
+        codings
+            .map(<[u8]>::trim_ascii)
+            .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    })
+}

@@ -1,0 +1,130 @@
+//! A request for an event loop, from its head to its answer.
+
+use std::{future::poll_fn, net::SocketAddr, pin::Pin, task::Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header, request};
+use hurricane_core::server::ConnectInfo;
+use tokio::{sync::mpsc, task::yield_now};
+
+use crate::{
+    asgi::{
+        event::{self, Start},
+        upload::Upload,
+    },
+    gateway::Gateway,
+    response::Body,
+    service::{BodyFailure, body_failed, refusal},
+};
+
+/// A body of which more than this (bytes) is there is sent in parts.
+const AHEAD: usize = 64 * 1024;
+
+/// For so many turns of the runtime a body is waited for, which often comes right behind its head.
+const TURNS: usize = 2;
+
+/// What there is of a body when the request is handed on.
+enum Read<B> {
+    Whole(Vec<u8>),
+    Begun(Vec<u8>, Pin<Box<B>>),
+    Expected(Pin<Box<B>>),
+}
+
+impl Gateway {
+    /// Has a request answered by an application on an event loop.
+    pub(crate) async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        let most = self.config().max_body_size;
+        if body.size_hint().exact().is_some_and(|length| length > most) {
+            return body_failed(&BodyFailure::TooLong);
+        }
+        let body = match read(&parts, body, most).await {
+            Ok(read) => read,
+            Err(error) => return body_failed(&error),
+        };
+        let client = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let client = client.map(|info| info.0);
+        let start = match &body {
+            Read::Whole(data) => Start::Whole(data),
+            Read::Begun(..) => Start::Later,
+            Read::Expected(_) => Start::Expected,
+        };
+        let event = event::request(&parts, client, &self.config().root_path, &start);
+        let bodiless = parts.method == Method::HEAD;
+        let (begun, body) = match body {
+            Read::Whole(_) => {
+                let ticket = self.enqueue_call(event, bodiless, None);
+                return match ticket {
+                    Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
+                    Err(failure) => refusal(failure),
+                };
+            }
+            Read::Begun(begun, body) => (begun, body),
+            Read::Expected(body) => (Vec::new(), body),
+        };
+        let (wishes, grants) = mpsc::unbounded_channel();
+        let upload = Upload {
+            begun,
+            body,
+            grants,
+            most,
+        };
+        match self.enqueue_call(event, bodiless, Some(wishes)) {
+            Ok(ticket) => {
+                tokio::spawn(upload.run(self.clone(), ticket.stream()));
+                ticket.answer().await.unwrap_or_else(refusal)
+            }
+            Err(failure) => refusal(failure),
+        }
+    }
+}
+
+/// Reads what has come of the body already, and does not wait for more.
+async fn read<B>(parts: &request::Parts, body: B, most: u64) -> Result<Read<B>, BodyFailure>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    if body.is_end_stream() {
+        return Ok(Read::Whole(Vec::new()));
+    }
+    let expected = parts.headers.get(header::EXPECT);
+    let mut body = Box::pin(body);
+    if expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Ok(Read::Expected(body));
+    }
+    let mut data = Vec::new();
+    let mut turns = 0;
+    loop {
+        let frame = poll_fn(|context| {
+            Poll::Ready(match body.as_mut().poll_frame(context) {
+                Poll::Ready(frame) => Some(frame),
+                Poll::Pending => None,
+            })
+        });
+        match frame.await {
+            Some(None) => return Ok(Read::Whole(data)),
+            Some(Some(Ok(frame))) => {
+                data.extend_from_slice(&frame.into_data().unwrap_or_default());
+                if data.len() as u64 > most {
+                    return Err(BodyFailure::TooLong);
+                }
+                if body.is_end_stream() {
+                    return Ok(Read::Whole(data));
+                }
+                if data.len() > AHEAD {
+                    return Ok(Read::Begun(data, body));
+                }
+            }
+            // What ended it is the client's doing, and the connection's to tell.
+            Some(Some(Err(_))) => return Err(BodyFailure::BrokenOff),
+            None if turns < TURNS => {
+                turns += 1;
+                yield_now().await;
+            }
+            None => return Ok(Read::Begun(data, body)),
+        }
+    }
+}

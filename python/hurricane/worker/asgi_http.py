@@ -1,0 +1,285 @@
+"""One HTTP request of an ASGI application (the HTTP part of the ASGI specification, version 2.5)."""
+import asyncio
+import sys
+import traceback
+from collections import deque
+
+# A body goes out in pieces of at most this size (bytes).
+PIECE = 128 * 1024
+# So much of a body may be on its way before the other side has made room (bytes).
+WINDOW = 256 * 1024
+# The server is told of the room for more of a body when it is so much (bytes).
+STEP = 64 * 1024
+
+# How far the response is.
+NOTHING, HEAD, BODY, TRAILERS, COMPLETE = range(5)
+
+
+class ClientDisconnected(OSError):
+    """``send`` after the client has gone."""
+
+
+def begin(link, stream, method, path, raw_path, query, version, client, headers, body, trailers):
+    """Starts the task of a request."""
+    extensions = {"http.response.pathsend": {}}
+    if trailers:
+        extensions["http.response.trailers"] = {}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": version,
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": link.root_path,
+        "headers": headers,
+        "client": client,
+        "server": link.server,
+        "state": link.state.copy(),
+        "extensions": extensions,
+    }
+    request = Request(link, stream, method, path, body)
+    link.streams[stream] = request
+    request.task = link.start(request.run(scope))
+
+
+class Request:
+    """A request and its response, as the application has them in its hands: ``receive`` and ``send``."""
+
+    __slots__ = ("link", "stream", "method", "path", "task", "parts", "more", "unread", "waiters", "gone", "ending",
+                 "phase", "status", "headers", "trailers", "room", "answer", "batch")
+
+    def __init__(self, link, stream, method, path, body):
+        self.link = link
+        self.stream = stream
+        self.method = method
+        self.path = path
+        self.task = None
+        self.parts = None            # parts of the body that have come and are not taken
+        self.more = True             # the application has not been given all of it
+        self.unread = 0              # what it took and the server has not been told of (bytes)
+        self.waiters = None
+        self.gone = False            # the client has left
+        self.ending = None           # the timer after which the task is cancelled
+        self.phase = NOTHING
+        self.status = self.headers = None
+        self.trailers = False
+        self.room = WINDOW           # for more of the response
+        self.answer = None           # a whole answer that was just sent
+        self.batch = 0
+        if body is None:
+            self.parts = deque()
+            link.emit((stream, WINDOW))
+        elif body is True:
+            # Nothing is to come before the application asks for it.
+            self.parts = deque()
+            self.unread = WINDOW
+        else:
+            self.parts = body
+
+    async def run(self, scope):
+        link = self.link
+        try:
+            await link.application(scope, self.receive, self.send)
+        except BaseException as error:
+            if not self.gone:
+                report(self)
+            elif is_about_the_client(error):
+                report_gone(self)
+            elif not isinstance(error, asyncio.CancelledError):
+                report(self)
+            self.fail()
+        else:
+            if self.phase != COMPLETE:
+                self.incomplete()
+            elif self.batch == link.batch and self.answer is not None:
+                # The answer has not left yet: it goes along.
+                self.answer[4] = True
+            else:
+                link.emit((self.stream,))
+        del link.streams[self.stream]
+        if self.ending is not None:
+            self.ending.cancel()
+
+    # --- what the application calls
+
+    async def receive(self):
+        parts = self.parts
+        if type(parts) is bytes:
+            self.parts = None
+            self.more = False
+            return {"type": "http.request", "body": parts, "more_body": False}
+        while True:
+            if self.phase == COMPLETE or self.gone:
+                return {"type": "http.disconnect"}
+            if self.more:
+                if self.parts:
+                    data, self.more = self.parts.popleft()
+                    self.unread += len(data)
+                    if self.unread >= STEP and self.more:
+                        self.make_room()
+                    return {"type": "http.request", "body": data, "more_body": self.more}
+                if self.unread >= WINDOW:
+                    self.make_room()
+            await self.wait()
+
+    async def send(self, message):
+        kind = message["type"]
+        if self.gone:
+            raise ClientDisconnected("the client has gone")
+        if kind == "http.response.body":
+            body = message.get("body", b"")
+            more = message.get("more_body", False)
+            if type(body) is not bytes:
+                body = bytes(body)
+            if self.phase == HEAD:
+                if not more and not self.trailers and len(body) <= PIECE:
+                    # By far the most common answer.
+                    self.phase = COMPLETE
+                    link = self.link
+                    self.answer = [self.stream, self.status, self.headers, body, False]
+                    self.batch = link.batch
+                    link.emit(self.answer)
+                    if self.waiters:
+                        self.wake()
+                    return
+                self.link.emit((self.stream, self.status, self.headers, None, False))
+                self.phase = BODY
+            elif self.phase != BODY:
+                raise self.unexpected(kind)
+            await self.send_body(body, more)
+        elif kind == "http.response.start":
+            if self.phase != NOTHING:
+                raise self.unexpected(kind)
+            self.status = message["status"]
+            self.headers = list(message.get("headers", ()))
+            self.trailers = message.get("trailers", False)
+            self.phase = HEAD
+        elif kind == "http.response.pathsend" and self.phase == HEAD:
+            self.link.emit((self.stream, self.status, self.headers, str(message["path"]), False))
+            self.complete()
+        elif kind == "http.response.trailers" and self.phase == TRAILERS:
+            self.headers.extend(message.get("headers", ()))
+            if not message.get("more_trailers", False):
+                self.link.emit((self.stream, self.headers))
+                self.complete()
+        else:
+            raise self.unexpected(kind)
+
+    async def send_body(self, body, more):
+        """Sends a part of the body, as the client takes it."""
+        link, stream = self.link, self.stream
+        if len(body) > PIECE:
+            view = memoryview(body)
+            last = (len(body) - 1) // PIECE * PIECE
+            for start in range(0, last, PIECE):
+                link.emit((stream, view[start:start + PIECE]))
+                self.room -= PIECE
+                await self.drain()
+            body = bytes(view[last:])
+        if more or self.trailers:
+            if body:
+                link.emit((stream, body))
+                self.room -= len(body)
+            if not more:
+                self.phase = TRAILERS
+                self.headers = []
+            if self.room <= 0:
+                await self.drain()
+        else:
+            link.emit((stream, body, True))
+            self.complete()
+
+    async def drain(self):
+        """Waits until the client has made room."""
+        while self.room <= 0 and not self.gone:
+            await self.wait()
+        if self.gone:
+            raise ClientDisconnected("the client has gone")
+
+    def complete(self):
+        self.phase = COMPLETE
+        self.wake()
+
+    def unexpected(self, kind):
+        after = ("before the response began", "after the response began", "within the body", "after the body",
+                 "after the response was complete")[self.phase]
+        return RuntimeError(f"the application sent {kind!r} {after}")
+
+    # --- what the server tells
+
+    def body(self, data, more):
+        if type(self.parts) is deque:
+            self.parts.append((data, more))
+            self.wake()
+
+    def credit(self, count):
+        self.room += count
+        self.wake()
+
+    def disconnect(self):
+        if not self.gone:
+            self.gone = True
+            self.wake()
+            self.ending = self.link.loop.call_later(self.link.grace, self.task.cancel)
+
+    # --- in between
+
+    def make_room(self):
+        self.link.emit((self.stream, self.unread))
+        self.unread = 0
+
+    async def wait(self):
+        """Waits until something has happened. A future for each who waits: each may be cancelled by itself."""
+        waiter = self.link.loop.create_future()
+        if self.waiters is None:
+            self.waiters = [waiter]
+        else:
+            self.waiters.append(waiter)
+        await waiter
+
+    def wake(self):
+        waiters = self.waiters
+        if waiters:
+            self.waiters = None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def incomplete(self):
+        """The application returned before the response was complete."""
+        if self.gone:
+            self.link.emit((self.stream,))
+            return
+        what = "without a response" if self.phase <= HEAD else "before the response was complete"
+        print(f"hurricane: the application returned {what} to {self.method} {self.path}", file=sys.stderr, flush=True)
+        self.fail()
+
+    def fail(self):
+        """Nothing more will come: the server answers, or breaks the response off."""
+        done = self.phase == COMPLETE
+        self.phase = COMPLETE
+        self.wake()
+        self.link.emit((self.stream,) if done else (self.stream, None))
+
+
+def is_about_the_client(error):
+    """Whether it is what ``send`` raised, or something that was raised because of that."""
+    while error is not None:
+        if isinstance(error, ClientDisconnected):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def report(request):
+    """Shows the application's traceback, whole."""
+    print(f"hurricane: the application failed on {request.method} {request.path}\n{traceback.format_exc()}",
+          end="", file=sys.stderr, flush=True)
+
+
+def report_gone(request):
+    print(f"hurricane: the client left before the response to {request.method} {request.path} was complete",
+          file=sys.stderr, flush=True)
