@@ -1,0 +1,118 @@
+//! Applications of frameworks, and a client that all know.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::*;
+use crate::harness::python;
+
+#[test]
+fn starlette_is_served() {
+    let server = Launch::app("asgi_frameworks:starlette").start();
+    let port = server.port();
+    server.wait_for_note("starlette begins");
+    assert_eq!(get(port, "/state").text(), "hello from the state");
+    assert_eq!(
+        get(port, "/stream").text(),
+        "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
+    );
+    assert_eq!(
+        get(port, "/mounted/inner").text(),
+        "/mounted /mounted/inner"
+    );
+    assert_eq!(get(port, "/file").body.len(), 1_000_000);
+    server.wait_for_note("starlette after the file");
+    let connection = Connection::begin(port, &Request::new("GET", "/leave"));
+    drop(connection);
+    server.wait_for_note("starlette saw the client leave");
+    server.stop();
+}
+
+#[test]
+fn fastapi_is_served() {
+    let server = Launch::app("asgi_frameworks:api").start();
+    let port = server.port();
+    let item = Request::new("POST", "/items")
+        .header("Content-Type", "application/json")
+        .body(r#"{"name": "nail", "price": 1.5}"#)
+        .send(port);
+    let wanted = json!({"name": "nail", "double": 3.0, "by": "connection"});
+    assert_eq!(item.json(), wanted);
+    for note in ["opened", "sold nail", "closed"] {
+        server.wait_for_note(note);
+    }
+    assert_eq!(
+        get(port, "/sync/7").json(),
+        json!({"number": 7, "host": "127.0.0.1"})
+    );
+    assert_eq!(get(port, "/sync/seven").status, 422);
+    assert_eq!(
+        get(port, "/openapi.json").json()["info"]["title"],
+        "FastAPI"
+    );
+    server.stop();
+}
+
+#[test]
+fn django_is_served_as_asgi() {
+    let server = Launch::django().arg("--interface", "asgi").start();
+    let port = server.port();
+    assert_eq!(get(port, "/").status, 200);
+    assert!(get(port, "/").text().contains("<html"));
+    assert_eq!(get(port, "/nothing/here").status, 404);
+    for probe in ["/alive", "/ready"] {
+        assert_eq!(get(server.probe_port(), probe).status, 200, "{probe}");
+    }
+    server.stop();
+}
+
+#[test]
+fn the_interface_is_what_the_application_looks_like() {
+    for (app, interface) in [
+        ("asgi_gallery:without_lifespan", "asgi"),
+        ("gallery", "wsgi"),
+    ] {
+        let server = Launch::app(app).start();
+        assert_eq!(get(server.port(), "/hello").status, 200, "{app}");
+        server.wait_for_line(&format!("interface=\"{interface}\""));
+        server.stop();
+    }
+}
+
+/// A script with [httpx](https://www.python-httpx.org/), which knows the port as `PORT`.
+const HTTPX: &str = r#"
+import asyncio, os, httpx
+
+async def main():
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{os.environ['PORT']}", timeout=20) as client:
+        answers = await asyncio.gather(*(client.post("/echo", content=b"%d" % n * 1000) for n in range(50)))
+        assert [a.content for a in answers] == [b"%d" % n * 1000 for n in range(50)]
+
+        async def parts():
+            for _ in range(2000):
+                yield b"x" * 1000
+        answer = await client.post("/count", content=parts())
+        assert answer.text == "2000000", answer.text
+        answer = await client.get("/stream/2000")
+        assert answer.content == b"x" * 2_000_000, len(answer.content)
+        async with client.stream("GET", "/endless") as answer:
+            async for data in answer.aiter_raw():
+                break
+        assert (await client.get("/hello")).text == "hello"
+
+asyncio.run(main())
+"#;
+
+#[test]
+fn httpx_sends_many_at_once_and_streams_both_ways() {
+    let server = gallery().start();
+    let script = Command::new(python())
+        .args(["-c", HTTPX])
+        .env("PORT", server.port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&script.stderr);
+    assert!(script.status.success(), "{said}");
+    server.stop();
+}

@@ -1,4 +1,0 @@
-//! What holds of the whole workspace: its crates, and what its documents say.
-
-#[cfg(test)]
-mod crates;
