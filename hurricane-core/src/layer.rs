@@ -1,5 +1,6 @@
 //! Middleware for the application, one per file.
 
-pub use self::metrics::{Metrics, MetricsLayer, Route};
+pub use self::metrics::{Metrics, MetricsLayer, ResponseBody, ResponseFuture};
 
-pub mod metrics;
+mod metrics;
+mod series;
