@@ -1,13 +1,24 @@
 //! Handlers of messages: one message in, one verdict out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+
+pub use self::message::{
+    FieldTable, FieldValue, Message, MessageChannel, Properties, Publication, PublishError,
+    SettleError,
+};
+
+mod message;
 
 /// Handles messages from a broker.
 ///
 /// The consumer decides about connections, prefetch and acknowledgements; a handler only says what became of a message.
+///
+/// A consumer may call [`handle`](Self::handle) for several messages at once; one that is told to keep the order, or
+/// to handle one at a time, never does. The future is dropped where it stands when the consumer cannot wait any longer
+/// for it, and the message goes back to its queue. A panic is caught and counts as a [`Retry`](Outcome::Retry), unless
+/// the consumer is told otherwise.
 ///
 /// # Examples
 ///
@@ -43,47 +54,20 @@ pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, message: Message) -> Outcome;
 }
 
-/// A message as it came from the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Message {
-    /// The payload.
-    pub body: Bytes,
-    /// The key the message was published with.
-    pub routing_key: String,
-    /// The exchange it was published to; empty for the default exchange.
-    pub exchange: String,
-    /// The media type the publisher gave.
-    pub content_type: Option<String>,
-    /// Headers the publisher set, as text.
-    pub headers: BTreeMap<String, String>,
-    /// Whether the broker has handed out this message before.
-    pub redelivered: bool,
-}
-
 /// What is to become of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done; the broker may forget it.
     Ack,
-    /// Not now; it is to be delivered again.
+    /// Not now; it is to be delivered again, as often as the consumer allows.
     Retry {
         /// How long to wait before; none leaves it to the consumer.
         after: Option<Duration>,
     },
-    /// Never; it goes to the dead letters, where the broker has them.
+    /// Not here; it goes back to its queue at once, and is not counted as an attempt.
+    Requeue,
+    /// Never; it goes to the dead letters, where there are any.
     Reject,
-}
-
-// === impl Message ===
-
-impl Message {
-    /// A message with nothing but a payload.
-    #[must_use]
-    pub fn new(body: impl Into<Bytes>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::default()
-        }
-    }
+    /// Not yet decided: the handler settles it through its [`MessageChannel`], or has done so already.
+    Deferred,
 }

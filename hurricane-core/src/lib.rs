@@ -51,6 +51,7 @@
 //! | `Exposition` | the text for Prometheus |
 //! | `HttpWebhook`, [`Dispatcher`] | events on their way to their receivers |
 //! | `Hurricane` | all of it, put together around an application |
+//! | [`Message`], [`Outcome`], [`MessageChannel`] | what a handler is given, what it says, and its way back to the broker |
 //! | `Listener`, `serve`, `Signals` | the lower pieces, for those who put it together themselves |
 //!
 //! # Features
@@ -129,7 +130,10 @@ pub use self::{
         Check, CheckConfig, CheckPolicy, CheckReport, CheckResult, CheckRunner, Checks,
         HealthState, Latch, Probe, ProbeReport, Progress, Selection, Severity, Status, check_fn,
     },
-    handler::{Handler, Message, Outcome},
+    handler::{
+        FieldTable, FieldValue, Handler, Message, MessageChannel, Outcome, Properties, Publication,
+        PublishError, SettleError,
+    },
     heartbeat::Heartbeat,
     layer::MetricsLayer,
     lifecycle::{Lifecycle, Phase},
