@@ -8,6 +8,8 @@ mod asgi;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
 mod faults;
