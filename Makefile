@@ -12,10 +12,10 @@ VENV_PYTHON := $(VENV_DIR)/bin/python
 HURRICANE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/hurricane
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel demo test lint docs clean
+.PHONY: help setup build wheel demo test lint features api api-update package docs clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "Variables: VENV=$(VENV) PYTHON=$(PYTHON) PORT=$(PORT) PROBE_PORT=$(PROBE_PORT) CARGO_TARGET_DIR"
 
@@ -62,8 +62,22 @@ lint: setup ## Check the formatting, run clippy and ruff
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	@if [ -x $(VENV_DIR)/bin/ruff ]; then \
-		echo "ruff check python examples tests"; $(VENV_DIR)/bin/ruff check python examples tests; \
+		echo "ruff check .ci python examples tests"; $(VENV_DIR)/bin/ruff check .ci python examples tests; \
 	else echo "ruff is not in $(VENV_DIR): Python is not checked"; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
+	else echo "cargo-deny is not installed: advisories are not checked"; fi
+
+features: ## Check each feature of each crate alone, and each crate without any
+	$(PYTHON) .ci/features.py
+
+api: ## Compare the library's public API with hurricane-core/public-api.txt
+	cargo run --quiet -p hurricane-workspace --bin public-api
+
+api-update: ## List the library's public API anew
+	cargo run --quiet -p hurricane-workspace --bin public-api -- --update
+
+package: ## Make the packages as they would be published, without building them again
+	cargo publish --workspace --dry-run --no-verify --allow-dirty
 
 docs: ## Build the documentation; warnings are errors
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --all-features

@@ -71,7 +71,9 @@ fn code(error: &Error) -> u8 {
             _ => {}
         }
         match cause.downcast_ref() {
-            Some(ServeError::Drain(_) | ServeError::Cut) => return UNFINISHED,
+            Some(ServeError::Drain(_) | ServeError::Shutdown(_) | ServeError::Cut) => {
+                return UNFINISHED;
+            }
             Some(ServeError::Bind(_)) => return PORT,
             _ => {}
         }

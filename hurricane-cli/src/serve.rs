@@ -5,13 +5,14 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use http::{Request, Response};
 use hurricane_core::{
-    Check, CheckResult, Hurricane, Phase, Probe, ProbeConfig, Probes, Traffic, WithProbes,
+    Check, CheckResult, Hurricane, MetricNames, Phase, Probe, ProbeConfig, Probes, Traffic,
+    WithProbes,
     bytes::Bytes,
     check_fn, metric_fn,
     probe::Endpoint,
@@ -35,6 +36,9 @@ use crate::{
 /// The metric of the event loops.
 const LOOP_LAG: &str = "hurricane_event_loop_lag_seconds";
 
+/// Longer than the pool takes to end its workers, beyond what an ASGI application does at its end.
+const WORKERS_END: Duration = Duration::from_secs(30);
+
 /// Serves until the process is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     // One thread for all of HTTP: it does for far more requests a second than the Python behind
@@ -56,6 +60,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
     let pool = Pool::new(pool_config(args)?, gateway.clone());
     let mut builder = Hurricane::builder()
+        .metric_names(MetricNames::Both)
         .traffic(Arc::clone(&traffic))
         .probes(probe_config(&args.probe, place))
         .check(
@@ -63,6 +68,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             [Probe::Readiness],
         )
         .shutdown_delay(args.stop.shutdown_delay)
+        .shutdown_task_limit(args.stop.graceful_timeout + WORKERS_END)
         .serve_config(ServeConfig {
             header_timeout: args.http.header_timeout,
             grace: args.stop.graceful_timeout,
@@ -106,7 +112,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());
     let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
-    let hurricane = hurricane.on_startup({
+    let hurricane = hurricane.on_startup("workers", {
         let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
         async move || {
             let address = *address
@@ -133,7 +139,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             ending.get_or_init(|| Instant::now() + delay + grace);
         }
     });
-    let hurricane = hurricane.on_shutdown(async move || {
+    let hurricane = hurricane.on_shutdown("workers", async move || {
         let end = ending.get_or_init(|| Instant::now() + grace);
         pool.stop_within(end.saturating_duration_since(Instant::now()))
             .await;

@@ -12,8 +12,12 @@ use metrics::Unit;
 use tokio::runtime::Handle;
 
 pub use self::format::Format;
-use self::{buckets::Buckets, recorder::Recorder};
-use crate::{metric::Metric, names, traffic::Traffic};
+use self::{buckets::Buckets, collect::Collector, recorder::Recorder};
+use crate::{
+    metric::{Metric, MetricKind},
+    names::{self, MetricNames},
+    traffic::Traffic,
+};
 
 mod buckets;
 mod collect;
@@ -43,6 +47,8 @@ mod text;
 #[derive(Clone)]
 pub struct Exposition {
     recorder: Arc<Recorder>,
+    collector: Collector,
+    names: MetricNames,
 }
 
 /// The process records its metrics elsewhere already.
@@ -78,9 +84,18 @@ impl Exposition {
         }
         let exposition = Self {
             recorder: Arc::new(Recorder::new(buckets)),
+            collector: Collector::default(),
+            names: MetricNames::default(),
         };
         exposition.local(describe);
         exposition
+    }
+
+    /// Chooses the names under which [`observe`](Self::observe) tells what it sees.
+    #[must_use]
+    pub fn with_names(mut self, names: MetricNames) -> Self {
+        self.names = names;
+        self
     }
 
     /// Makes this the process's recorder.
@@ -101,17 +116,27 @@ impl Exposition {
     pub fn observe(&self, traffic: &Traffic) {
         self.local(|| {
             metrics::gauge!(names::REQUEST_QUEUE_LENGTH).set(traffic.queued() as f64);
-            metrics::gauge!(names::ACTIVE_REQUESTS).set(traffic.in_flight() as f64);
-            let average = traffic.average().unwrap_or_default();
-            metrics::gauge!(names::RESPONSE_TIME_AVERAGE).set(average.as_secs_f64() * 1e3);
+            if self.names.has_open_telemetry() {
+                metrics::gauge!(names::ACTIVE_REQUESTS).set(traffic.in_flight() as f64);
+            }
+            if self.names.has_django_hurricane() {
+                let average = traffic.average().unwrap_or_default();
+                metrics::gauge!(names::django::RESPONSE_TIME_AVERAGE)
+                    .set(average.as_secs_f64() * 1e3);
+            }
         });
     }
 
     /// Asks the metrics on the runtime behind `handle`, all at once, and records what they say.
     ///
-    /// Those that say nothing within `timeout` keep the value they had.
+    /// Those that say nothing within `timeout`, or within a time of their own, keep the value they had.
     pub async fn ask(&self, metrics: &[Arc<dyn Metric>], handle: &Handle, timeout: Duration) {
-        let samples = collect::collect(metrics, handle, timeout).await;
+        for metric in metrics {
+            if let (MetricKind::Histogram, Some(values)) = (metric.kind(), metric.distribution()) {
+                self.recorder.adopt(metric.name(), metric.help(), values);
+            }
+        }
+        let samples = self.collector.collect(metrics, handle, timeout).await;
         self.local(|| collect::record(&samples));
     }
 
@@ -181,10 +206,7 @@ fn gzip(text: &str) -> Vec<u8> {
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-    describe_counter!(
-        names::REQUESTS,
-        "Requests by method, status class and route."
-    );
+    describe_counter!(names::REQUESTS, "Requests by method, status and route.");
     describe_histogram!(
         names::REQUEST_DURATION,
         Unit::Seconds,
@@ -204,9 +226,28 @@ fn describe() {
         "Requests accepted and waiting for a free worker."
     );
     describe_gauge!(
-        names::RESPONSE_TIME_AVERAGE,
+        names::django::RESPONSE_TIME_AVERAGE,
         Unit::Milliseconds,
         "Mean time of all answers since the start, in milliseconds."
+    );
+    describe_counter!(names::django::REQUESTS, "Requests that were answered.");
+    describe_histogram!(
+        names::django::RESPONSE_TIME,
+        Unit::Seconds,
+        "Time from the head of the request to the end of the answer."
+    );
+    describe_histogram!(
+        names::django::RESPONSE_SIZE,
+        Unit::Bytes,
+        "Bytes of the answer's body that were sent."
+    );
+    describe_counter!(
+        names::django::PATH_REQUESTS,
+        "Requests that were answered, by method and path."
+    );
+    describe_counter!(
+        names::OVERFLOW,
+        "Requests whose route or path was one too many to be told apart."
     );
     describe_counter!(
         names::WEBHOOKS_UNDELIVERED,

@@ -1,6 +1,5 @@
 //! Middleware for the application, one per file.
 
-pub use self::metrics::{Metrics, MetricsLayer, ResponseBody, ResponseFuture};
+pub use self::metrics::{Metrics, MetricsLayer, Route};
 
-mod metrics;
-mod series;
+pub mod metrics;

@@ -27,7 +27,7 @@
 //!     let app = Router::new()
 //!         .route("/", get(|| async { "hello" }))
 //!         .layer(hurricane.layer());
-//!     hurricane.on_startup(migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
+//!     hurricane.on_startup("migrations", migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
 //!     Ok(())
 //! }
 //! # }
@@ -79,7 +79,8 @@
 //! `/livez` and `/healthz` are liveness too, `/readyz` is readiness, unless `ProbeConfig::aliases` is off.
 //!
 //! The body of a 500 is the message of the first check that failed. With `?verbose` every check is told as a line of
-//! text; with `Accept: application/json` or `application/health+json` as JSON. `Details` withholds what checks say.
+//! text; for those who accept `application/json` or `application/health+json` as JSON. `?check=`, `?exclude=` and
+//! `?tag=` choose among them, and `/ready/<name>` asks one. `Details` withholds what checks say.
 //!
 //! # How checks are run
 //!
@@ -97,17 +98,17 @@
 //!
 //! | name | type, labels | meaning |
 //! | --- | --- | --- |
-//! | `http_server_requests_total` | counter; `method`, `status`, `route` | requests by method, class of the status, and axum route |
+//! | `http_server_requests_total` | counter; `http_request_method`, `http_response_status_code`, `http_route`, `error_type` | requests by method, status and route |
 //! | `http_server_request_duration_seconds` | histogram; the same | time from the head of the request to the end of the answer |
 //! | `http_server_response_body_size_bytes` | histogram; the same | bytes of the body that were sent |
 //! | `http_server_active_requests` | gauge | requests not yet answered to the end |
 //! | `request_queue_length` | gauge | requests accepted and waiting for a free worker |
-//! | `response_time_average` | gauge | mean time of all answers, in milliseconds |
+//! | `hurricane_metrics_overflow_total` | counter; `label` | requests whose route was one too many to be told apart |
 //! | `hurricane_webhooks_delivered_total` | counter; `webhook` | events that reached their receiver |
 //! | `hurricane_webhooks_undelivered_total` | counter; `webhook` | events that did not |
 //!
 //! They are recorded through the [`metrics`] facade, and so whatever else the process records there shows up beside
-//! them. See [`MetricsLayer`] for the labels.
+//! them. See [`MetricsLayer`] for the labels, and [`MetricNames`] for the names of django-hurricane.
 //!
 //! # Webhooks
 //!
@@ -137,7 +138,11 @@ pub use self::{
     heartbeat::Heartbeat,
     layer::MetricsLayer,
     lifecycle::{Lifecycle, Phase},
-    metric::{Metric, MetricKind, metric_fn},
+    metric::{
+        AverageMetric, CalculatedMetric, CounterMetric, Metric, MetricKind, ObservedMetric,
+        StoredMetric, metric_fn,
+    },
+    names::MetricNames,
     registry::{AlreadyRegistered, Kind, RegisteredCheck, Registry},
     traffic::Traffic,
     webhook::{Dispatcher, Event, EventKind, EventStatus, Undelivered, Webhook, WebhookError},
@@ -147,7 +152,8 @@ pub use self::{
     listener::{BACKLOG, BindError, Listener},
     probe::{Details, ProbeConfig, ProbeServer, ProbeService, Probes, WithProbes},
     server::{
-        BoundServer, BuildError, Builder, ConnectInfo, Hurricane, ServeConfig, ServeError, serve,
+        BoundServer, BuildError, Builder, ConnectInfo, Hurricane, HyperApp, ServeConfig,
+        ServeError, ShutdownTaskError, StartupError, serve,
     },
     shutdown::{DrainTimedOut, Signals},
 };

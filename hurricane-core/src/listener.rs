@@ -16,6 +16,22 @@ pub const BACKLOG: u32 = 4096;
 ///
 /// Binding first and listening later makes a busy port an error at once, while clients are refused until the
 /// application can serve them.
+///
+/// # Examples
+///
+/// ```
+/// use hurricane_core::{BACKLOG, Listener};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind(([127, 0, 0, 1], 0), BACKLOG)?;
+/// println!("will serve on {}", listener.local_addr());
+/// // Migrations, caches, whatever takes its time, and then:
+/// let listener = listener.listen()?;
+/// # drop(listener);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     what: &'static str,

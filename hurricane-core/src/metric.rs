@@ -1,18 +1,42 @@
-//! Metrics that are asked for their value at each scrape.
+//! Metrics of an application: kept by it, or asked for their value at each scrape.
 
-use std::future::Future;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::distribution::Distribution;
+pub use self::{
+    average::AverageMetric,
+    calculated::{CalculatedMetric, metric_fn},
+    counter::CounterMetric,
+    distribution::Distribution,
+    observed::ObservedMetric,
+    stored::StoredMetric,
+};
 
+mod average;
+mod calculated;
+mod counter;
 mod distribution;
+mod observed;
+mod stored;
 
 /// A number that is looked up when somebody asks for it.
 ///
-/// Everything an application counts as it goes is better recorded through the [`metrics`] facade, where it shows up
-/// beside hurricane's own. A `Metric` is for values that live elsewhere: rows in a table, the length of a list.
-/// It is asked on the main runtime at each scrape of `/metrics` and recorded through the facade.
+/// Metrics are registered by name, in a [`Registry`](crate::Registry) or with the builder of a server, and a name that
+/// is registered a second time is an error. They stand beside what is recorded through the [`metrics`] facade, which
+/// serves as well for what an application counts as it goes, and has labels. These are ready-made:
+///
+/// | type | value |
+/// | --- | --- |
+/// | [`StoredMetric`] | was set |
+/// | [`CounterMetric`] | only goes up |
+/// | [`AverageMetric`] | the mean of what it was given |
+/// | [`ObservedMetric`] | a distribution over buckets |
+/// | [`CalculatedMetric`] | looked up at each scrape, as by [`metric_fn`] |
+///
+/// A `Metric` of one's own is for values that live elsewhere: rows in a table, the length of a list. It is asked on the
+/// main runtime at each scrape of `/metrics`. One that panics or does not answer in time keeps the value it had, and
+/// nothing else in the scrape suffers.
 ///
 /// # Examples
 ///
@@ -51,65 +75,48 @@ pub trait Metric: Send + Sync + 'static {
     /// Whether the value may fall.
     fn kind(&self) -> MetricKind;
 
-    /// Looks up the value.
+    /// Looks up the value; not asked of a [`MetricKind::Histogram`].
     async fn value(&self) -> f64;
+
+    /// How long a scrape waits for the value; if nothing is said, as long as probes wait for checks.
+    ///
+    /// The slowest metric decides how long a scrape takes, and Prometheus gives up after 10 s.
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The values of a [`MetricKind::Histogram`].
+    fn distribution(&self) -> Option<&Distribution> {
+        None
+    }
 }
 
-/// Whether a metric's value may fall.
+/// What a metric's value may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only goes up; recorded as a whole number.
     Counter,
+    /// Has many values, counted in the buckets of its [`distribution`](Metric::distribution).
+    Histogram,
 }
 
-/// Makes a gauge from a closure.
-///
-/// # Examples
-///
-/// ```
-/// use hurricane_core::metric_fn;
-///
-/// let uptime = metric_fn("answer", "The answer.", || async { 42.0 });
-/// ```
-pub fn metric_fn<F, Fut>(name: impl Into<String>, help: impl Into<String>, value: F) -> impl Metric
-where
-    F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = f64> + Send + 'static,
-{
-    MetricFn {
-        name: name.into(),
-        help: help.into(),
-        value,
-    }
-}
-
-struct MetricFn<F> {
+/// What every metric is told by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Title {
     name: String,
     help: String,
-    value: F,
 }
 
-#[async_trait]
-impl<F, Fut> Metric for MetricFn<F>
-where
-    F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = f64> + Send + 'static,
-{
-    fn name(&self) -> &str {
-        &self.name
-    }
+// === impl Title ===
 
-    fn help(&self) -> &str {
-        &self.help
-    }
-
-    fn kind(&self) -> MetricKind {
-        MetricKind::Gauge
-    }
-
-    async fn value(&self) -> f64 {
-        (self.value)().await
+impl Title {
+    fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            help: help.into(),
+        }
     }
 }

@@ -33,6 +33,7 @@ use crate::{
 mod accept;
 mod details;
 mod paths;
+mod query;
 mod render;
 mod routes;
 mod service;
@@ -80,6 +81,41 @@ pub struct Bound {
 /// A probe server at work, on a thread and a runtime of its own.
 ///
 /// It answers while the main runtime is blocked. Dropping it stops it too, but waits for nothing.
+///
+/// # Examples
+///
+/// The probes beside a server of another kind, or none:
+///
+/// ```
+/// use std::sync::Arc;
+/// use hurricane_core::{
+///     CheckResult, Lifecycle, Probe, ProbeConfig, Probes, Registry, Traffic, check_fn,
+/// };
+/// use tokio::runtime::Handle;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut registry = Registry::new();
+/// let broker = check_fn("broker", || async { CheckResult::pass() });
+/// registry.add_check(broker, [Probe::Readiness])?;
+/// let config = ProbeConfig {
+///     addr: ([127, 0, 0, 1], 0).into(),
+///     ..ProbeConfig::default()
+/// };
+/// let (lifecycle, traffic) = (Lifecycle::new(), Arc::new(Traffic::new()));
+/// let handle = Handle::current();
+/// let probes = Probes::new(&config, &registry, lifecycle.clone(), traffic, handle)?;
+/// let server = config.bind()?.spawn(Arc::new(probes))?;
+///
+/// // Whatever has to be done before the process is ready, and then:
+/// lifecycle.run();
+/// # let addr = server.local_addr();
+/// // ... until the process is to end, and readiness is to fail:
+/// lifecycle.drain();
+/// server.shutdown()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the server stops when it is dropped"]
 pub struct ProbeServer {

@@ -6,13 +6,16 @@ pub use self::{
     builder::{BuildError, Builder},
     connection::App,
     connections::{ServeConfig, serve},
+    hyper_app::HyperApp,
     run::{BoundServer, ServeError},
+    tasks::{ShutdownTaskError, StartupError},
 };
 
 use std::{
-    error::Error, fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+    borrow::Cow, error::Error, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration,
 };
 
+use self::tasks::{ShutdownTask, StartupTask};
 use crate::{
     check::HealthState,
     layer::MetricsLayer,
@@ -28,8 +31,10 @@ mod activity;
 mod builder;
 mod connection;
 mod connections;
+mod hyper_app;
 mod run;
 mod stream;
+mod tasks;
 
 /// An application server that Kubernetes can ask, watch and stop.
 ///
@@ -51,7 +56,7 @@ mod stream;
 /// let app = Router::new()
 ///     .route("/", get(|| async { "hello" }))
 ///     .layer(hurricane.layer());
-/// hurricane.on_startup(migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
+/// hurricane.on_startup("migrations", migrate).serve(app, ([0, 0, 0, 0], 8000)).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -64,8 +69,9 @@ mod stream;
 ///
 /// SIGTERM, SIGINT or [`Lifecycle::drain`] begin the end: readiness fails at once, the application goes on serving
 /// for the shutdown delay, since load balancers notice late; then it takes no new connections and finishes what is in
-/// hand, within the graceful timeout. Shutdown tasks run, the last webhooks are sent, the probe server stops. A second
-/// signal cuts short whatever is being waited for.
+/// hand, within the graceful timeout. Shutdown tasks run, what was added last first, so that each still finds what it
+/// was built upon. The last webhooks are sent, the probe server stops. A second signal cuts short whatever is being
+/// waited for.
 pub struct Hurricane {
     lifecycle: Lifecycle,
     traffic: Arc<Traffic>,
@@ -79,14 +85,8 @@ pub struct Hurricane {
     shutdown: Vec<ShutdownTask>,
     config: ServeConfig,
     shutdown_delay: Duration,
+    shutdown_task_limit: Duration,
 }
-
-/// The error of a start-up task.
-pub type StartupError = Box<dyn Error + Send + Sync>;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type StartupTask = Box<dyn FnOnce() -> BoxFuture<Result<(), StartupError>> + Send>;
-type ShutdownTask = Box<dyn FnOnce() -> BoxFuture<()> + Send>;
 
 // === impl Hurricane ===
 
@@ -163,29 +163,47 @@ impl Hurricane {
 
     /// Adds a task that must succeed before the application's port listens; tasks run in the order they were added.
     ///
-    /// A task that blocks its thread does not see signals; it belongs into `tokio::task::spawn_blocking`.
+    /// The first that fails ends the process: [`serve`](Self::serve) returns [`ServeError::Startup`] with its name and
+    /// its error, which can be downcast to its own type.
+    ///
+    /// A task that blocks its thread may keep signals from being seen; it belongs into
+    /// `tokio::task::spawn_blocking`.
     #[must_use]
-    pub fn on_startup<F, Fut, E>(mut self, task: F) -> Self
+    pub fn on_startup<F, Fut, E>(mut self, name: impl Into<Cow<'static, str>>, task: F) -> Self
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<StartupError>,
     {
-        self.startup.push(Box::new(move || {
-            let running = task();
-            Box::pin(async move { running.await.map_err(Into::into) })
-        }));
+        self.startup.push(StartupTask::new(name.into(), task));
         self
     }
 
-    /// Adds a task that runs when the application has ended, in whatever way; tasks run in the order they were added.
+    /// Adds a task that runs when the application has ended, in whatever way; the last one that was added runs first.
+    ///
+    /// Each may take as long as [`Builder::shutdown_task_limit`] says. One that takes longer or panics does not keep
+    /// the others from running, and is told by [`ServeError::Shutdown`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hurricane_core::Hurricane;
+    ///
+    /// let hurricane = Hurricane::builder()
+    ///     .build()?
+    ///     .on_shutdown("database", async || { /* close the pool: runs second */ })
+    ///     .on_shutdown("cache", async || { /* write what is left to the database: runs first */ });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn on_shutdown<F, Fut>(mut self, task: F) -> Self
+    pub fn on_shutdown<F, Fut>(mut self, name: impl Into<Cow<'static, str>>, task: F) -> Self
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.shutdown.push(Box::new(move || Box::pin(task())));
+        self.shutdown.push(ShutdownTask::new(name.into(), task));
         self
     }
 
@@ -206,15 +224,41 @@ impl Hurricane {
 
     /// Serves the application until the process is to end.
     ///
+    /// The application is a tower service that is cloned for each request: an axum `Router`, anything of tower, or a
+    /// service of hyper's own trait in a [`HyperApp`].
+    ///
     /// # Errors
     ///
     /// A port is not to be had, a start-up task failed, or not everything could be finished at the end.
+    ///
+    /// # Examples
+    ///
+    /// A service of tower:
+    ///
+    /// ```no_run
+    /// use std::convert::Infallible;
+    /// use http::{Request, Response};
+    /// use hurricane_core::Hurricane;
+    /// use hyper::body::Incoming;
+    /// use tower::{ServiceBuilder, service_fn};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hurricane = Hurricane::builder().build()?;
+    /// let app = ServiceBuilder::new()
+    ///     .layer(hurricane.layer())
+    ///     .service(service_fn(|_: Request<Incoming>| async {
+    ///         Ok::<_, Infallible>(Response::new("hello".to_owned()))
+    ///     }));
+    /// hurricane.serve(app, ([0, 0, 0, 0], 8000)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn serve<S, B>(self, app: S, addr: impl Into<SocketAddr>) -> Result<(), ServeError>
     where
         S: App<B>,
         S::Future: Send,
-        S::Error: Into<StartupError>,
-        B: http_body::Body<Data: Send, Error: Into<StartupError>> + Send + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: http_body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         self.bind(addr)?.serve(app).await
     }

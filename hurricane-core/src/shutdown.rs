@@ -9,6 +9,28 @@ use tracing::{info, warn};
 ///
 /// The first one asks for a graceful end, the second one for an end now. From the moment of installation the signals
 /// no longer end the process by themselves, which matters most for PID 1.
+///
+/// # Examples
+///
+/// Serving on the lower pieces alone:
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use hurricane_core::{BACKLOG, Listener, ServeConfig, Signals, serve};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind(([0, 0, 0, 0], 8000), BACKLOG)?;
+/// let mut signals = Signals::install()?;
+/// // The port is taken; clients are refused until it listens.
+/// let app = Router::new().route("/", get(|| async { "hello" }));
+/// let drain = async {
+///     signals.recv().await;
+/// };
+/// serve(listener.listen()?, app, ServeConfig::default(), drain).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,

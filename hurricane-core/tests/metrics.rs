@@ -54,8 +54,8 @@ async fn a_scrape_shows_requests_facade_and_registered_metrics() {
 
     let scrape = ask(probe_addr, "/metrics").await.unwrap();
     for line in [
-        "http_server_requests_total{method=\"GET\",route=\"/pages/{id}\",status=\"2xx\"} 1",
-        "http_server_response_body_size_bytes_sum{method=\"GET\",route=\"/pages/{id}\",status=\"2xx\"} 5",
+        "http_server_requests_total{http_request_method=\"GET\",http_response_status_code=\"200\",http_route=\"/pages/{id}\"} 1",
+        "http_server_response_body_size_bytes_sum{http_request_method=\"GET\",http_response_status_code=\"200\",http_route=\"/pages/{id}\"} 5",
         "http_server_active_requests 0",
         "pages_total 1",
         "# HELP open_orders Orders to be packed.",

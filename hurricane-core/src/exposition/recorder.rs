@@ -66,6 +66,23 @@ impl Recorder {
         look(&self.families.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Shows a distribution that is counted elsewhere, unless there is a family of that name.
+    pub(super) fn adopt(&self, name: &str, help: &str, distribution: &Distribution) {
+        let name = metric_name(name);
+        let known = self.read(|families| families.contains(&name));
+        if !known {
+            let mut families = self.write();
+            let family =
+                Family::Histogram([(String::new(), Arc::new(distribution.clone()))].into());
+            families.families.entry(name.clone()).or_insert(family);
+            let help = help.to_owned().into();
+            families
+                .descriptions
+                .entry(name)
+                .or_insert(Description { help });
+        }
+    }
+
     fn describe(&self, name: &KeyName, help: SharedString) {
         let mut families = self.write();
         // The first to describe a metric is the one who knows it.

@@ -1,6 +1,7 @@
 use std::io::Read as _;
 
 use super::*;
+use crate::{AverageMetric, CounterMetric, ObservedMetric, StoredMetric, metric_fn};
 
 #[test]
 fn renders_buckets_by_the_unit_in_the_name() {
@@ -117,9 +118,49 @@ fn a_scrape_is_compressed_for_those_who_take_it() {
     assert_eq!(text.as_bytes(), &**plain.body());
 }
 
+#[tokio::test]
+async fn every_kind_of_metric_is_told() {
+    let (stored, counter) = (
+        StoredMetric::new("a", "A."),
+        CounterMetric::new("b_total", "B."),
+    );
+    let (average, observed) = (
+        AverageMetric::new("c", "C."),
+        ObservedMetric::new("d", "D.", [1.0]),
+    );
+    let metrics: [Arc<dyn Metric>; 5] = [
+        Arc::new(stored.clone()),
+        Arc::new(counter.clone()),
+        Arc::new(average.clone()),
+        Arc::new(observed.clone()),
+        Arc::new(metric_fn("e", "E.", || async { 5.0 })),
+    ];
+    let exposition = Exposition::new();
+    for _ in 0..2 {
+        stored.add(1.5);
+        counter.increment(1);
+        average.add(4.0);
+        observed.observe(0.5);
+        exposition
+            .ask(&metrics, &Handle::current(), Duration::from_secs(5))
+            .await;
+    }
+    let text = exposition.render();
+    let expected = [
+        "# HELP a A.\n# TYPE a gauge\na 3\n",
+        "# TYPE b_total counter\nb_total 2\n",
+        "\nc 4\n",
+        "# HELP d D.\n# TYPE d histogram\nd_bucket{le=\"1.0\"} 2\nd_bucket{le=\"+Inf\"} 2\nd_sum 1\nd_count 2\n",
+        "\ne 5\n",
+    ];
+    for lines in expected {
+        assert!(text.contains(lines), "{lines} is not in {text}");
+    }
+}
+
 #[test]
 fn tells_what_traffic_knows() {
-    let exposition = Exposition::new();
+    let exposition = Exposition::new().with_names(MetricNames::Both);
     let traffic = Traffic::new();
     traffic.set_queued(3);
     traffic.begin();

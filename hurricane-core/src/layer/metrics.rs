@@ -14,8 +14,19 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::series::{AllSeries, MethodIndex, RouteSeries, StatusIndex};
-use crate::traffic::Traffic;
+pub use self::route::Route;
+use self::{
+    django::{DjangoSeries, PathSeries},
+    method::MethodIndex,
+    series::{AllSeries, Outcome, RouteSeries},
+};
+use crate::{names::MetricNames, traffic::Traffic};
+
+mod django;
+mod method;
+mod route;
+mod series;
+mod table;
 
 /// Makes services that count their requests in [`Traffic`] and through the [`metrics`](::metrics) facade.
 ///
@@ -24,12 +35,20 @@ use crate::traffic::Traffic;
 ///
 /// | label | value |
 /// | --- | --- |
-/// | `method` | the method; `_OTHER` for one that is not of the standard's |
-/// | `status` | `1xx` to `5xx`; `cancelled` when the client left before the head of the answer, `error` when the service failed without an answer |
-/// | `route` | the matched path of an axum router, as in `/users/{id}`; else empty |
+/// | `http_request_method` | the method; `_OTHER` for one that is not of the standard's |
+/// | `http_response_status_code` | the status, as in `200`; left out where there was no answer |
+/// | `http_route` | the matched path of an axum router, as in `/users/{id}`, or the [`Route`] that the service tells; else left out |
+/// | `error_type` | for errors only: the status from 500 up; `body` when the body failed after that status; `cancelled` when the client left before the head of the answer; `service` when the service failed without an answer |
 ///
-/// The handles are looked up once for each combination and then kept, so the recorder is to be installed before the
-/// first request. Layers made by cloning share them.
+/// Names and labels are those of the semantic conventions of `OpenTelemetry` for HTTP servers. Their `url_scheme` is
+/// left out: behind a proxy the server does not know it. [`names`](Self::names) adds or chooses those of
+/// django-hurricane.
+///
+/// Clients cannot make up series: routes beyond [`max_routes`](Self::max_routes) are all `_other`, and
+/// `hurricane_metrics_overflow_total` counts their requests.
+///
+/// The handles are looked up once for each combination and then found without a lock, so the recorder is to be
+/// installed before the layer is made. Layers made by cloning share them.
 ///
 /// Time is measured until the body's end, and a request counts as in flight until then, however it ends.
 ///
@@ -50,6 +69,8 @@ use crate::traffic::Traffic;
 /// ```
 #[derive(Clone, Debug)]
 pub struct MetricsLayer {
+    names: MetricNames,
+    max_routes: usize,
     shared: Arc<Shared>,
 }
 
@@ -63,8 +84,12 @@ pub struct Metrics<S> {
 #[derive(Debug)]
 struct Shared {
     traffic: Arc<Traffic>,
-    series: AllSeries,
+    series: Option<AllSeries>,
+    django: Option<DjangoSeries>,
 }
+
+/// How many routes, and how many paths, are told apart unless it is said otherwise.
+const MAX_ROUTES: usize = 1_000;
 
 pin_project! {
     /// The future of [`Metrics`].
@@ -90,9 +115,10 @@ pin_project! {
 #[derive(Debug)]
 struct InFlight {
     shared: Arc<Shared>,
-    series: Arc<RouteSeries>,
+    route: Option<Arc<RouteSeries>>,
+    path: Option<Arc<PathSeries>>,
     method: MethodIndex,
-    status: StatusIndex,
+    outcome: Outcome,
     began: Instant,
     body_bytes: u64,
 }
@@ -103,10 +129,44 @@ impl MetricsLayer {
     /// Counts in `traffic`.
     #[must_use]
     pub fn new(traffic: Arc<Traffic>) -> Self {
+        Self::with(traffic, MetricNames::default(), MAX_ROUTES)
+    }
+
+    /// Chooses the names of the metrics; those of `OpenTelemetry` if nothing is said.
+    ///
+    /// Those of django-hurricane are `request_counter_total`, `response_time_seconds`, `response_size_bytes` and, with
+    /// the labels `method` and `path`, `path_requests_total`. They count requests that were answered. As many paths
+    /// are told apart as routes are; the others, and paths of more than 256 bytes, are all `_other`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use hurricane_core::{MetricNames, MetricsLayer, Traffic};
+    ///
+    /// let layer = MetricsLayer::new(Arc::new(Traffic::new())).names(MetricNames::Both);
+    /// ```
+    #[must_use]
+    pub fn names(self, names: MetricNames) -> Self {
+        Self::with(Arc::clone(&self.shared.traffic), names, self.max_routes)
+    }
+
+    /// Sets how many routes are told apart; 1,000 if nothing is said.
+    #[must_use]
+    pub fn max_routes(self, max_routes: usize) -> Self {
+        Self::with(Arc::clone(&self.shared.traffic), self.names, max_routes)
+    }
+
+    fn with(traffic: Arc<Traffic>, names: MetricNames, max_routes: usize) -> Self {
+        let open_telemetry = names.has_open_telemetry();
+        let django = names.has_django_hurricane();
         Self {
+            names,
+            max_routes,
             shared: Arc::new(Shared {
                 traffic,
-                series: AllSeries::new(),
+                series: open_telemetry.then(|| AllSeries::new(max_routes)),
+                django: django.then(|| DjangoSeries::new(max_routes)),
             }),
         }
     }
@@ -163,7 +223,7 @@ where
         if let Some(request) = &mut request {
             match &result {
                 Ok(response) => request.answered(response),
-                Err(_) => request.status = StatusIndex::ERROR,
+                Err(_) => request.outcome = Outcome::Failed,
             }
         }
         Poll::Ready(result.map(|response| response.map(|inner| ResponseBody { inner, request })))
@@ -189,7 +249,12 @@ impl<B: Body> Body for ResponseBody<B> {
                 }
             }
             // The end; servers may keep the body for some time after it.
-            Some(Err(_)) | None => drop(this.request.take()),
+            None => drop(this.request.take()),
+            Some(Err(_)) => {
+                if let Some(mut request) = this.request.take() {
+                    request.outcome = request.outcome.broken_off();
+                }
+            }
         }
         Poll::Ready(frame)
     }
@@ -208,24 +273,28 @@ impl<B: Body> Body for ResponseBody<B> {
 impl InFlight {
     fn begin<A>(shared: &Arc<Shared>, request: &Request<A>) -> Self {
         shared.traffic.begin();
+        let route = shared.series.as_ref().map(|series| {
+            route::of(request.extensions())
+                .map_or_else(|| series.unrouted(), |route| series.route(route))
+        });
+        let django = shared.django.as_ref();
         Self {
             shared: Arc::clone(shared),
-            series: matched_path(request.extensions()).map_or_else(
-                || shared.series.unrouted(),
-                |route| shared.series.route(route),
-            ),
+            route,
+            path: django.map(|django| django.path(request.uri().path())),
             method: MethodIndex::of(request.method()),
-            status: StatusIndex::CANCELLED,
+            outcome: Outcome::Cancelled,
             began: Instant::now(),
             body_bytes: 0,
         }
     }
 
     fn answered<B>(&mut self, response: &Response<B>) {
-        self.status = StatusIndex::of(response.status());
-        // Outside of the router the request does not have the path yet; the response may tell it.
-        if let Some(route) = matched_path(response.extensions()) {
-            self.series = self.shared.series.route(route);
+        self.outcome = Outcome::Answered(response.status());
+        // Outside of the router the request does not have the route yet; the response may tell it.
+        if let (Some(series), Some(route)) = (&self.shared.series, route::of(response.extensions()))
+        {
+            self.route = Some(series.route(route));
         }
     }
 }
@@ -233,30 +302,26 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let duration = self.began.elapsed();
-        let traffic = &self.shared.traffic;
-        let series = self.series.get(self.method, self.status);
-        series.requests.increment(1);
-        series.seconds.record(duration);
-        match &series.body_bytes {
-            Some(body_bytes) => {
-                body_bytes.record(self.body_bytes as f64);
-                traffic.end(duration);
-            }
-            None => traffic.abandon(),
+        let Shared {
+            traffic, django, ..
+        } = &*self.shared;
+        if let Some(route) = &self.route {
+            route.with(self.method, self.outcome, |series| {
+                series.requests.increment(1);
+                series.seconds.record(duration);
+                if let Some(body_bytes) = &series.body_bytes {
+                    body_bytes.record(self.body_bytes as f64);
+                }
+            });
         }
+        if self.outcome.status().is_none() {
+            return traffic.abandon();
+        }
+        if let (Some(django), Some(path)) = (django, &self.path) {
+            django.record(path, self.method, duration, self.body_bytes);
+        }
+        traffic.end(duration);
     }
-}
-
-#[cfg(feature = "server")]
-fn matched_path(extensions: &http::Extensions) -> Option<&str> {
-    extensions
-        .get::<axum::extract::MatchedPath>()
-        .map(axum::extract::MatchedPath::as_str)
-}
-
-#[cfg(not(feature = "server"))]
-fn matched_path(_: &http::Extensions) -> Option<&str> {
-    None
 }
 
 #[cfg(test)]

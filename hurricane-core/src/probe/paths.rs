@@ -91,6 +91,26 @@ impl Paths {
             .map(|(_, endpoint)| *endpoint)
     }
 
+    /// The probe and the name of one of its checks, where a path has the name behind the path of the probe or an alias
+    /// of it; the name stands as it is in the path.
+    pub(super) fn find_check<'a>(&self, path: &'a str) -> Option<(crate::Probe, &'a str)> {
+        let aliases = self.aliases.iter().copied();
+        let paths = self
+            .paths
+            .iter()
+            .map(|(path, endpoint)| (&**path, *endpoint));
+        let below = paths.chain(aliases).filter_map(|(known, endpoint)| {
+            let name = path.strip_prefix(known)?.strip_prefix('/')?;
+            let name = name.strip_suffix('/').unwrap_or(name);
+            match endpoint {
+                Endpoint::Probe(probe) if !name.is_empty() => Some((probe, name)),
+                Endpoint::Probe(_) | Endpoint::Metrics => None,
+            }
+        });
+        // One path may lie below another: the longer one is meant.
+        below.min_by_key(|(_, name)| name.len())
+    }
+
     /// The path of an endpoint, where it has one.
     #[must_use]
     pub fn path(&self, endpoint: Endpoint) -> Option<&str> {
@@ -161,6 +181,30 @@ mod tests {
             taken.find_alias("/readyz"),
             Some(Endpoint::Probe(Probe::Readiness))
         );
+    }
+
+    #[test]
+    fn the_name_of_a_check_follows_the_path() {
+        let paths = Paths::new("/", "/alive/deep", "/alive", Some("/metrics")).unwrap();
+        let paths = paths.with_aliases();
+        for (path, expected) in [
+            ("/alive/db", Some((Probe::Liveness, "db"))),
+            ("/alive/db/", Some((Probe::Liveness, "db"))),
+            (
+                "/alive/main%20runtime",
+                Some((Probe::Liveness, "main%20runtime")),
+            ),
+            ("/alive/deep/a/b", Some((Probe::Readiness, "a/b"))),
+            ("/alive/deeper", Some((Probe::Liveness, "deeper"))),
+            ("/readyz/db", Some((Probe::Readiness, "db"))),
+            ("/alive/", None),
+            ("/alive//", None),
+            ("/alivex", None),
+            ("/metrics/x", None),
+            ("/db", None),
+        ] {
+            assert_eq!(paths.find_check(path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Details, Verdict};
+use super::{Details, Verdict, query::quoted};
 use crate::check::{CheckReport, Severity, Status};
 
 /// The checks line by line, as `kubectl get --raw '/readyz?verbose'` shows those of Kubernetes.
@@ -13,6 +13,12 @@ pub(super) fn verbose(verdict: &Verdict, details: Details) -> String {
     // Writing to a string cannot fail.
     for check in &verdict.checks {
         let _ = writeln!(text, "{}", line(check, details));
+    }
+    for name in &verdict.excluded {
+        let _ = writeln!(text, "[+]{name} excluded: ok");
+    }
+    if let Some(warning) = unmatched(verdict) {
+        let _ = writeln!(text, "warn: {warning}");
     }
     let outcome = if verdict.passed() { "passed" } else { "failed" };
     let _ = writeln!(text, "{} check {outcome}", verdict.probe.name());
@@ -74,11 +80,18 @@ pub(super) fn json(verdict: &Verdict, details: Details, verbose: bool) -> Value 
         }
         Value::from(fields)
     });
-    json!({
+    let mut body = json!({
         "probe": verdict.probe.name(),
         "status": overall(verdict),
         "checks": checks.collect::<Vec<_>>(),
-    })
+    });
+    if !verdict.excluded.is_empty() {
+        body["excluded"] = json!(verdict.excluded);
+    }
+    if let Some(warning) = unmatched(verdict) {
+        body["warning"] = warning.into();
+    }
+    body
 }
 
 /// The form of draft-inadarei-api-health-check.
@@ -88,7 +101,11 @@ pub(super) fn health_json(verdict: &Verdict, details: Details) -> Value {
         .iter()
         .map(|check| (check.name.clone(), json!([health_check(check, details)])))
         .collect();
-    json!({ "status": overall(verdict), "checks": checks })
+    let mut body = json!({ "status": overall(verdict), "checks": checks });
+    if let Some(warning) = unmatched(verdict) {
+        body["notes"] = json!([warning]);
+    }
+    body
 }
 
 fn health_check(check: &CheckReport, details: Details) -> Value {
@@ -124,6 +141,16 @@ fn times(fields: &mut Map<String, Value>, check: &CheckReport) {
     if check.severity != Severity::Critical {
         fields.insert("severity".to_owned(), check.severity.name().into());
     }
+}
+
+/// What is to be said of names that were to be excluded and that nothing has, in the words of Kubernetes.
+fn unmatched(verdict: &Verdict) -> Option<String> {
+    (!verdict.unknown.is_empty()).then(|| {
+        format!(
+            "some health checks cannot be excluded: no matches for {}",
+            quoted(&verdict.unknown)
+        )
+    })
 }
 
 fn overall(verdict: &Verdict) -> &'static str {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Router;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
+    HeaderValue, Method, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
 };
 use http_body_util::Full;
 
-use super::{Endpoint, ProbeService, Probes, accept::Form, render};
+use super::{Endpoint, ProbeService, Probes, accept::Form, query::Query, render};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -31,6 +31,9 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 /// | --- | --- |
 /// | GET, HEAD, POST of a probe's path | 200, 400 or 500, and a line of text or none |
 /// | the same, `/livez`, `/readyz`, `/healthz` | liveness, readiness, liveness, unless [switched off](super::ProbeConfig::aliases) |
+/// | a name behind the path, as in `/ready/database` | that check alone: 200 and `ok`, or what it does to the probe; 404 for a name that the probe does not have |
+/// | with `?check=`, `?tag=`, any number of them | those alone, in the same way |
+/// | with `?exclude=`, any number of them | all but those |
 /// | with `?verbose` | every check with its status, age and message, as text |
 /// | with `Accept: application/json` | `probe`, `status` and `checks` with `name`, `status`, `message`; with `?verbose` also `age`, `duration` and `stale` |
 /// | with `Accept: application/health+json` | every check in the form of draft-inadarei-api-health-check |
@@ -43,21 +46,16 @@ pub fn router(probes: Arc<Probes>) -> Router {
 /// Answers any request.
 pub(super) async fn answer(probes: &Probes, head: &Parts) -> Response<Full<Bytes>> {
     let (paths, path) = (probes.paths(), head.uri.path());
-    match paths.find(path).or_else(|| paths.find_alias(path)) {
-        Some(endpoint) => respond(probes, endpoint, &head.method, &head.uri, &head.headers).await,
-        None => plain(StatusCode::NOT_FOUND, "not found\n"),
-    }
-}
-
-/// Answers a request for one of the endpoints.
-async fn respond(
-    probes: &Probes,
-    endpoint: Endpoint,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD | Method::POST) {
+    let found = match paths.find(path).or_else(|| paths.find_alias(path)) {
+        Some(endpoint) => Some((endpoint, None)),
+        None => paths
+            .find_check(path)
+            .map(|(probe, name)| (Endpoint::Probe(probe), Some(name))),
+    };
+    let Some((endpoint, check)) = found else {
+        return plain(StatusCode::NOT_FOUND, "not found\n");
+    };
+    if !matches!(head.method, Method::GET | Method::HEAD | Method::POST) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "");
         response.headers_mut().insert(ALLOW, METHODS);
         return response;
@@ -65,7 +63,7 @@ async fn respond(
     let probe = match endpoint {
         Endpoint::Probe(probe) => probe,
         Endpoint::Metrics => {
-            return match probes.scrape(headers).await {
+            return match probes.scrape(&head.headers).await {
                 Some(mut response) => {
                     let headers = response.headers_mut();
                     headers.insert(CACHE_CONTROL, NO_STORE);
@@ -76,19 +74,23 @@ async fn respond(
             };
         }
     };
-    let verdict = probes.ask(probe).await;
+    let query = Query::of(&head.uri, check);
+    let verdict = probes.ask_with(probe, &query.selection).await;
+    if let Some(missed) = query.missed(&verdict) {
+        return plain(StatusCode::NOT_FOUND, missed);
+    }
     let (details, status) = (probes.details(), verdict.status);
-    let verbose = is_verbose(uri);
-    match Form::accepted(headers) {
+    match Form::accepted(&head.headers) {
         Form::HealthJson => {
             let body = render::health_json(&verdict, details);
             with(status, HEALTH_JSON, body.to_string())
         }
         Form::Json => {
-            let body = render::json(&verdict, details, verbose);
+            let body = render::json(&verdict, details, query.verbose);
             with(status, JSON, body.to_string())
         }
-        Form::Text if verbose => with(status, TEXT, render::verbose(&verdict, details)),
+        Form::Text if query.verbose => with(status, TEXT, render::verbose(&verdict, details)),
+        Form::Text if verdict.passed() && query.is_for_checks() => plain(status, "ok"),
         Form::Text if verdict.passed() => plain(status, verdict.text),
         Form::Text => plain(status, details.reveal(&verdict.text, false).to_owned()),
     }
@@ -110,11 +112,6 @@ fn with(
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     response
-}
-
-fn is_verbose(uri: &Uri) -> bool {
-    let mut pairs = uri.query().unwrap_or_default().split('&');
-    pairs.any(|pair| pair == "verbose" || pair.starts_with("verbose="))
 }
 
 #[cfg(test)]

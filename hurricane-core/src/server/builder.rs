@@ -13,6 +13,7 @@ use crate::{
     layer::MetricsLayer,
     lifecycle::Lifecycle,
     metric::Metric,
+    names::MetricNames,
     probe::{PathError, ProbeConfig, Probes},
     registry::{AlreadyRegistered, Registry},
     traffic::Traffic,
@@ -29,10 +30,13 @@ pub struct Builder {
     probe_server: bool,
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
+    metric_names: MetricNames,
     version: Option<String>,
     traffic: Arc<Traffic>,
     config: ServeConfig,
     shutdown_delay: Duration,
+    /// None for the graceful timeout.
+    shutdown_task_limit: Option<Duration>,
 }
 
 /// A server that cannot be put together.
@@ -120,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// Chooses the names of the metrics of requests; those of `OpenTelemetry` if nothing is said.
+    #[must_use]
+    pub fn metric_names(mut self, names: MetricNames) -> Self {
+        self.metric_names = names;
+        self
+    }
+
     /// Answers scrapes from `exposition`, which is left as it is: installed or, as in tests, not.
     #[cfg(feature = "prometheus")]
     #[must_use]
@@ -153,6 +164,14 @@ impl Builder {
     #[must_use]
     pub fn graceful_timeout(mut self, timeout: Duration) -> Self {
         self.config.grace = timeout;
+        self
+    }
+
+    /// Sets how long each of the [shutdown tasks](Hurricane::on_shutdown) may take; by default as long as the graceful
+    /// timeout.
+    #[must_use]
+    pub fn shutdown_task_limit(mut self, limit: Duration) -> Self {
+        self.shutdown_task_limit = Some(limit);
         self
     }
 
@@ -197,13 +216,13 @@ impl Builder {
             (_, None) => probes,
             (Some(exposition), Some(_)) => probes.with_exposition(exposition),
             (None, Some(_)) => {
-                let exposition = Exposition::new();
+                let exposition = Exposition::new().with_names(self.metric_names);
                 exposition.install()?;
                 probes.with_exposition(exposition)
             }
         };
         Ok(Hurricane {
-            layer: MetricsLayer::new(Arc::clone(&traffic)),
+            layer: MetricsLayer::new(Arc::clone(&traffic)).names(self.metric_names),
             lifecycle,
             traffic,
             registry: self.registry,
@@ -212,6 +231,7 @@ impl Builder {
             dispatcher,
             startup: Vec::new(),
             shutdown: Vec::new(),
+            shutdown_task_limit: self.shutdown_task_limit.unwrap_or(self.config.grace),
             config: self.config,
             shutdown_delay: self.shutdown_delay,
         })
@@ -237,10 +257,12 @@ impl Default for Builder {
             probe_server: true,
             #[cfg(feature = "prometheus")]
             exposition: None,
+            metric_names: MetricNames::default(),
             version: None,
             traffic: Arc::default(),
             config: ServeConfig::default(),
             shutdown_delay: Duration::ZERO,
+            shutdown_task_limit: None,
         }
     }
 }

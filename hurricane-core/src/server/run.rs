@@ -1,15 +1,17 @@
 //! The life of a server, from its ports to its end. Read top to bottom, it is the order of things.
 
 use std::{
-    convert::Infallible, error::Error, fmt::Write as _, future::pending, io, net::SocketAddr,
-    pin::pin, sync::Arc, time::Duration,
+    borrow::Cow, convert::Infallible, error::Error, fmt::Write as _, future::pending, io,
+    net::SocketAddr, pin::pin, sync::Arc, time::Duration,
 };
 
 use http_body::Body;
 use tokio::{sync::oneshot, task, time};
 use tracing::{error, info, warn};
 
-use super::{Hurricane, StartupError, connection::App, connections::serve};
+use super::{
+    Hurricane, ShutdownTaskError, StartupError, connection::App, connections::serve, tasks,
+};
 use crate::{
     lifecycle::Phase,
     listener::{BindError, Listener},
@@ -40,14 +42,22 @@ pub enum ServeError {
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     /// A start-up task failed.
-    #[error("the start-up failed")]
-    Startup(#[source] StartupError),
+    #[error("the start-up task {task:?} failed")]
+    Startup {
+        /// Its name.
+        task: Cow<'static, str>,
+        /// Its error, of its own type.
+        source: StartupError,
+    },
     /// The probe server died while the application served.
     #[error("the probe server died")]
     ProbeServerDied,
     /// Requests in flight did not finish in time.
     #[error(transparent)]
     Drain(#[from] DrainTimedOut),
+    /// A shutdown task did not come to its end.
+    #[error(transparent)]
+    Shutdown(#[from] ShutdownTaskError),
     /// A second signal ended the process before it was done.
     #[error("a second signal cut the shutdown short")]
     Cut,
@@ -116,11 +126,8 @@ impl BoundServer {
         let served = live(&mut hurricane, listener, app, probe.as_mut(), &mut signals).await;
 
         hurricane.lifecycle.drain();
-        let shutdown = async {
-            for task in hurricane.shutdown.drain(..) {
-                task().await;
-            }
-        };
+        let tasks = std::mem::take(&mut hurricane.shutdown);
+        let shutdown = tasks::run_backwards(tasks, hurricane.shutdown_task_limit);
         let ended = if matches!(served, Err(ServeError::Cut)) {
             // A second signal ends what takes its time, and so do these.
             Ok(())
@@ -128,12 +135,14 @@ impl BoundServer {
             tokio::select! {
                 biased;
                 _ = signals.recv() => Err(ServeError::Cut),
-                () = shutdown => Ok(()),
+                ended = shutdown => ended.map_err(ServeError::from),
             }
         };
         hurricane.lifecycle.stop();
         tell_end(&hurricane.dispatcher, &served, &ended);
-        let cut = matches!((&served, &ended), (Err(ServeError::Cut), _) | (_, Err(_)));
+        let cut = [&served, &ended]
+            .iter()
+            .any(|result| matches!(result, Err(ServeError::Cut)));
         let deadline = if cut { WEBHOOKS_CUT } else { WEBHOOKS };
         let flushed = tokio::select! {
             biased;
@@ -172,9 +181,9 @@ where
     let tasks = std::mem::take(&mut hurricane.startup);
     let startup = async {
         for task in tasks {
-            task().await?;
+            task.run().await?;
         }
-        Ok::<_, StartupError>(())
+        Ok::<_, (Cow<'static, str>, StartupError)>(())
     };
     let started = tokio::select! {
         biased;
@@ -182,12 +191,12 @@ where
         () = lifecycle.reached(Phase::Draining) => return Ok(()),
         started = startup => started,
     };
-    if let Err(error) = started {
+    if let Err((task, source)) = started {
         let event = Event::new(EventKind::Startup, EventStatus::Failed);
         hurricane
             .dispatcher
-            .send(event.with_traceback(traceback(&*error)));
-        return Err(ServeError::Startup(error));
+            .send(event.with_traceback(traceback(&*source)));
+        return Err(ServeError::Startup { task, source });
     }
 
     // Running. The port listens first, so that nobody who sees the phase is refused.
@@ -243,7 +252,7 @@ fn tell_end(
 ) {
     let event = |status| Event::new(EventKind::Shutdown, status);
     dispatcher.send(match (served, ended) {
-        (Err(ServeError::Startup(_)), _) => return,
+        (Err(ServeError::Startup { .. }), _) => return,
         (Err(error), _) | (Ok(()), Err(error)) => {
             event(EventStatus::Failed).with_traceback(traceback(error))
         }

@@ -349,18 +349,21 @@ async fn a_server_lives_from_start_to_end() {
             Ok::<_, Infallible>(())
         }
     };
-    let stop = note("stop");
+    let (before, stop) = (note("before"), note("stop"));
     let release = Arc::new(Notify::new());
     let gate = Arc::clone(&release);
     let hurricane = hurricane
-        .on_startup(note("first"))
-        .on_startup(move || async move {
+        .on_startup("first", note("first"))
+        .on_startup("gate", move || async move {
             gate.notified().await;
             Ok::<_, Infallible>(())
         })
-        .on_startup(note("second"))
-        .on_shutdown(|| async {
+        .on_startup("second", note("second"))
+        .on_shutdown("last", || async {
             let _ = stop().await;
+        })
+        .on_shutdown("before", || async {
+            let _ = before().await;
         });
     let (lifecycle, traffic) = (
         hurricane.lifecycle().clone(),
@@ -400,7 +403,10 @@ async fn a_server_lives_from_start_to_end() {
     assert!(lifecycle.drain());
     served.await.unwrap().unwrap();
     assert_eq!(lifecycle.phase(), Phase::Stopped);
-    assert_eq!(*order.lock().unwrap(), ["first", "second", "stop"]);
+    assert_eq!(
+        *order.lock().unwrap(),
+        ["first", "second", "before", "stop"]
+    );
     assert_eq!((traffic.completed(), traffic.in_flight()), (1, 0));
     let told: Vec<_> = {
         let events = ear.0.lock().unwrap();
@@ -425,14 +431,22 @@ async fn a_failed_start_is_told_and_cleaned_up() {
     let hurricane = builder().webhook(ear.clone()).build().unwrap();
     let lifecycle = hurricane.lifecycle().clone();
     let error = hurricane
-        .on_startup(|| async { Err(io::Error::other("no database")) })
-        .on_startup(|| async { panic!("not reached") as Result<(), Infallible> })
-        .on_shutdown(|| async { cleaned.send(()).unwrap() })
+        .on_startup("migrations", || async {
+            Err(io::Error::new(io::ErrorKind::NotFound, "no database"))
+        })
+        .on_startup("warm-up", || async {
+            panic!("not reached") as Result<(), Infallible>
+        })
+        .on_shutdown("clean", || async { cleaned.send(()).unwrap() })
         .serve(Router::new(), localhost())
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "the start-up failed");
-    assert_eq!(error.source().unwrap().to_string(), "no database");
+    assert_eq!(
+        error.to_string(),
+        r#"the start-up task "migrations" failed"#
+    );
+    let cause = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!(cause.kind(), io::ErrorKind::NotFound);
     clean.await.unwrap();
     assert_eq!(
         (lifecycle.phase(), lifecycle.startup_time()),
@@ -489,6 +503,39 @@ async fn an_end_with_requests_unfinished_is_told() {
 }
 
 #[tokio::test]
+async fn a_task_that_panics_is_told_by_its_name() {
+    let hurricane = builder().build().unwrap();
+    let error = hurricane
+        .on_startup("warm-up", || async {
+            panic!("on purpose") as Result<(), Infallible>
+        })
+        .serve(Router::new(), localhost())
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), r#"the start-up task "warm-up" failed"#);
+    assert_eq!(error.source().unwrap().to_string(), "it panicked");
+
+    let hurricane = builder()
+        .shutdown_task_limit(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    let lifecycle = hurricane.lifecycle().clone();
+    let (cleaned, clean) = oneshot::channel();
+    let hurricane = hurricane
+        .on_shutdown("clean", || async { cleaned.send(()).unwrap() })
+        .on_shutdown("hangs", future::pending);
+    let served = tokio::spawn(hurricane.serve(Router::new(), localhost()));
+    lifecycle.reached(Phase::Running).await;
+    lifecycle.drain();
+    let error = served.await.unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#"the shutdown task "hangs" did not end within 1ms"#
+    );
+    clean.await.unwrap();
+}
+
+#[tokio::test]
 async fn draining_keeps_serving_for_the_shutdown_delay() {
     let hurricane = builder().shutdown_delay(LONG).build().unwrap();
     let lifecycle = hurricane.lifecycle().clone();
@@ -525,7 +572,7 @@ async fn draining_keeps_serving_for_the_shutdown_delay() {
 async fn a_start_that_is_broken_off_ends_in_good_order() {
     let hurricane = builder().build().unwrap();
     let lifecycle = hurricane.lifecycle().clone();
-    let starting = hurricane.on_startup(future::pending::<Result<(), Infallible>>);
+    let starting = hurricane.on_startup("endless", future::pending::<Result<(), Infallible>>);
     let served = tokio::spawn(starting.serve(Router::new(), localhost()));
     tokio::task::yield_now().await;
     lifecycle.drain();

@@ -113,7 +113,6 @@ class Slot(threading.Thread):
                 return False
             self.take(frame[1])
         self.busy_since = perf_counter()
-        self.computing_since = thread_time()
         return True
 
     def recall(self):

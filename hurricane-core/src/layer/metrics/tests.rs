@@ -29,10 +29,10 @@ fn traffic() -> (Arc<Traffic>, MetricsLayer) {
     (Arc::clone(&traffic), MetricsLayer::new(traffic))
 }
 
-fn line(text: &str, name: &str, method: &str, status: &str, route: &str) -> Option<f64> {
-    let labels = format!("{name}{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}} ");
+fn line(text: &str, name: &str, labels: &str) -> Option<f64> {
+    let series = format!("{name}{{{labels}}} ");
     text.lines()
-        .find_map(|line| line.strip_prefix(&labels))
+        .find_map(|line| line.strip_prefix(&series))
         .map(|value| value.parse().unwrap())
 }
 
@@ -53,24 +53,24 @@ fn counts_until_the_end_of_the_body() {
         assert_eq!((traffic.in_flight(), traffic.completed()), (0, 1));
     });
     assert_eq!(
-        line(&text, "http_server_requests_total", "GET", "2xx", ""),
+        line(
+            &text,
+            "http_server_requests_total",
+            r#"http_request_method="GET",http_response_status_code="200""#
+        ),
         Some(1.0),
         "{text}"
     );
     let bytes = line(
         &text,
         "http_server_response_body_size_bytes_sum",
-        "GET",
-        "2xx",
-        "",
+        r#"http_request_method="GET",http_response_status_code="200""#,
     );
     assert_eq!(bytes, Some(5.0), "{text}");
     let seconds = line(
         &text,
         "http_server_request_duration_seconds_count",
-        "GET",
-        "2xx",
-        "",
+        r#"http_request_method="GET",http_response_status_code="200""#,
     );
     assert_eq!(seconds, Some(1.0), "{text}");
 }
@@ -89,7 +89,11 @@ fn a_body_that_is_dropped_counts_down_with_the_status_it_had() {
         assert_eq!((traffic.in_flight(), traffic.completed()), (0, 1));
     });
     assert_eq!(
-        line(&text, "http_server_requests_total", "POST", "2xx", ""),
+        line(
+            &text,
+            "http_server_requests_total",
+            r#"http_request_method="POST",http_response_status_code="200""#
+        ),
         Some(1.0),
         "{text}"
     );
@@ -108,7 +112,11 @@ fn a_client_that_leaves_before_the_head_is_cancelled() {
         drop(answer);
         assert_eq!((traffic.in_flight(), traffic.completed()), (0, 0));
     });
-    let cancelled = line(&text, "http_server_requests_total", "GET", "cancelled", "");
+    let cancelled = line(
+        &text,
+        "http_server_requests_total",
+        r#"error_type="cancelled",http_request_method="GET""#,
+    );
     assert_eq!(cancelled, Some(1.0), "{text}");
     assert!(!text.contains("body_size_bytes_sum"), "{text}");
 }
@@ -124,7 +132,11 @@ fn a_service_that_fails_is_an_error() {
         assert_eq!(traffic.in_flight(), 0);
     });
     assert_eq!(
-        line(&text, "http_server_requests_total", "GET", "error", ""),
+        line(
+            &text,
+            "http_server_requests_total",
+            r#"error_type="service",http_request_method="GET""#
+        ),
         Some(1.0),
         "{text}"
     );
@@ -150,16 +162,18 @@ fn the_answer_to_head_is_counted_though_nobody_reads_its_body() {
         assert_eq!((traffic.in_flight(), traffic.completed()), (0, 1));
     });
     assert_eq!(
-        line(&text, "http_server_requests_total", "HEAD", "4xx", ""),
+        line(
+            &text,
+            "http_server_requests_total",
+            r#"http_request_method="HEAD",http_response_status_code="404""#
+        ),
         Some(1.0),
         "{text}"
     );
     let bytes = line(
         &text,
         "http_server_response_body_size_bytes_sum",
-        "HEAD",
-        "4xx",
-        "",
+        r#"http_request_method="HEAD",http_response_status_code="404""#,
     );
     assert_eq!(bytes, Some(0.0), "{text}");
 }
@@ -176,7 +190,11 @@ fn clients_cannot_make_up_methods() {
         drop(assert_ready!(answer.poll()));
     });
     assert_eq!(
-        line(&text, "http_server_requests_total", "_OTHER", "2xx", ""),
+        line(
+            &text,
+            "http_server_requests_total",
+            r#"http_request_method="_OTHER",http_response_status_code="200""#
+        ),
         Some(1.0),
         "{text}"
     );
@@ -199,11 +217,139 @@ fn the_route_is_the_routers_pattern() {
     let requests = line(
         &text,
         "http_server_requests_total",
-        "GET",
-        "2xx",
-        "/users/{id}",
+        r#"http_request_method="GET",http_response_status_code="200",http_route="/users/{id}""#,
     );
     assert_eq!(requests, Some(2.0), "{text}");
+}
+
+#[test]
+fn a_service_without_a_router_tells_the_route() {
+    let (_, layer) = traffic();
+    let service = service_fn(|request: Request<()>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        let pattern = if request.uri().path() == "/" {
+            "/"
+        } else {
+            "/{page}"
+        };
+        response.extensions_mut().insert(Route::new(pattern));
+        future::ready(Ok::<_, Infallible>(response))
+    });
+    let text = recorded(|| {
+        for path in ["/a", "/b", "/"] {
+            let request = Request::get(path).body(()).unwrap();
+            let mut answer = task::spawn(layer.layer(service).oneshot(request));
+            drop(assert_ready!(answer.poll()));
+        }
+    });
+    let labels =
+        r#"http_request_method="GET",http_response_status_code="200",http_route="/{page}""#;
+    let requests = line(&text, "http_server_requests_total", labels);
+    assert_eq!(requests, Some(2.0), "{text}");
+}
+
+#[test]
+fn routes_that_are_too_many_share_one_name() {
+    let layer = MetricsLayer::new(Arc::new(Traffic::new())).max_routes(2);
+    let service = service_fn(|request: Request<()>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        let route = Route::new(request.uri().path());
+        response.extensions_mut().insert(route);
+        future::ready(Ok::<_, Infallible>(response))
+    });
+    let text = recorded(|| {
+        for path in ["/a", "/b", "/c", "/d", "/a"] {
+            let request = Request::get(path).body(()).unwrap();
+            let mut answer = task::spawn(layer.layer(service).oneshot(request));
+            drop(assert_ready!(answer.poll()));
+        }
+    });
+    for (route, count) in [
+        ("/a", Some(2.0)),
+        ("/b", Some(1.0)),
+        ("/c", None),
+        ("_other", Some(2.0)),
+    ] {
+        let labels = format!(
+            r#"http_request_method="GET",http_response_status_code="200",http_route="{route}""#
+        );
+        let requests = line(&text, "http_server_requests_total", &labels);
+        assert_eq!(requests, count, "{route}: {text}");
+    }
+    let overflow = line(
+        &text,
+        "hurricane_metrics_overflow_total",
+        r#"label="http_route""#,
+    );
+    assert_eq!(overflow, Some(2.0), "{text}");
+}
+
+#[test]
+fn errors_have_a_type() {
+    let (_, layer) = traffic();
+    let broken =
+        service_fn(|_: Request<()>| future::ready(Ok::<_, Infallible>(Response::new(BreaksOff))));
+    let unavailable = service_fn(|_: Request<()>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        future::ready(Ok::<_, Infallible>(response))
+    });
+    let text = recorded(|| {
+        let mut answer = task::spawn(layer.layer(broken).oneshot(request(Method::GET)));
+        let body = assert_ready!(answer.poll()).unwrap().into_body();
+        assert!(assert_ready!(task::spawn(body.collect()).poll()).is_err());
+        let mut answer = task::spawn(layer.layer(unavailable).oneshot(request(Method::GET)));
+        drop(assert_ready!(answer.poll()));
+    });
+    for (kind, status) in [("body", 200), ("503", 503)] {
+        let labels = format!(
+            r#"error_type="{kind}",http_request_method="GET",http_response_status_code="{status}""#
+        );
+        let requests = line(&text, "http_server_requests_total", &labels);
+        assert_eq!(requests, Some(1.0), "{text}");
+    }
+}
+
+#[test]
+fn the_names_of_django_hurricane_are_there_for_those_who_want_them() {
+    let hello = service_fn(|_: Request<()>| {
+        future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(
+            "hello",
+        )))))
+    });
+    for names in [
+        MetricNames::Both,
+        MetricNames::DjangoHurricane,
+        MetricNames::OpenTelemetry,
+    ] {
+        let text = recorded(|| {
+            let layer = MetricsLayer::new(Arc::new(Traffic::new())).names(names);
+            for path in ["/a?x=1", "/a?x=2"] {
+                let request = Request::get(path).body(()).unwrap();
+                let mut answer = task::spawn(layer.layer(hello).oneshot(request));
+                let body = assert_ready!(answer.poll()).unwrap().into_body();
+                assert!(assert_ready!(task::spawn(body.collect()).poll()).is_ok());
+            }
+        });
+        let (django, open) = (names.has_django_hurricane(), names.has_open_telemetry());
+        let lines = [
+            (django, "request_counter_total 2"),
+            (django, "response_time_seconds_count 2"),
+            (django, "response_size_bytes_sum 10"),
+            (django, r#"path_requests_total{method="GET",path="/a"} 2"#),
+            (
+                open,
+                "http_server_requests_total{http_request_method=\"GET\",http_response_status_code=\"200\"} 2",
+            ),
+        ];
+        for (expected, line) in lines {
+            assert_eq!(
+                text.lines().any(|it| it == line),
+                expected,
+                "{names:?}: {line} in {text}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -242,5 +388,21 @@ impl Body for Endless {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Pending
+    }
+}
+
+/// A body that fails.
+#[derive(Debug)]
+struct BreaksOff;
+
+impl Body for BreaksOff {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready(Some(Err("the application broke off")))
     }
 }

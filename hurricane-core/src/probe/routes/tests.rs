@@ -1,14 +1,17 @@
 use std::{
     convert::Infallible,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use axum::{body::Body, routing::get};
-use http::{Request, header::ACCEPT, request::Builder};
+use http::{HeaderMap, Request, header::ACCEPT, request::Builder};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio::{runtime::Handle, time};
+use tokio::{runtime::Handle, sync::Notify, task::JoinSet, time};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -284,6 +287,114 @@ async fn verbose_tells_every_check() {
     let text = "[-]database failed: database error (age 0.0s, took 0ns)\n\
                 readiness check failed\n";
     assert_eq!(scene.get("/ready?a=b&verbose=1").await, told(500, text));
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_checks_have_paths() {
+    let scene = Scene::running();
+    let _heartbeat = scene.probes.heartbeat("main runtime");
+    assert_eq!(scene.get("/ready/database").await, told(200, "ok"));
+    assert_eq!(scene.get("/alive/main%20runtime").await, told(200, "ok"));
+    assert_eq!(scene.get("/ready/lifecycle").await, told(200, "ok"));
+    scene.finds(CheckResult::fail("database error"));
+    for path in [
+        "/ready/database",
+        "/readyz/database/",
+        "/ready?check=database",
+        "/ready?check=database&check=application",
+        "/ready/database?verbosely",
+    ] {
+        assert_eq!(scene.get(path).await, told(500, "database error"), "{path}");
+    }
+    let text = "[-]database failed: database error (age 0.0s, took 0ns)\n\
+                readiness check failed\n";
+    assert_eq!(scene.get("/ready/database?verbose").await, told(500, text));
+    assert_eq!(scene.get("/alive/main%20runtime").await, told(200, "ok"));
+}
+
+#[tokio::test]
+async fn a_thousand_probes_at_once_share_one_run() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let open = Arc::new(Notify::new());
+    let scene = Scene::running();
+    let slow = {
+        let (runs, open) = (Arc::clone(&runs), Arc::clone(&open));
+        check_fn("slow", move || {
+            runs.fetch_add(1, Relaxed);
+            let open = Arc::clone(&open);
+            async move {
+                open.notified().await;
+                CheckResult::pass()
+            }
+        })
+    };
+    scene.probes.checks().add(slow, [Probe::Readiness]).unwrap();
+    let service = ProbeService::new(Arc::clone(&scene.probes));
+    let mut asking = JoinSet::new();
+    for _ in 0..1_000 {
+        let request = Request::get("/ready").body(()).unwrap();
+        asking.spawn(service.clone().oneshot(request));
+    }
+    // All of them have asked before the one run may end.
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    open.notify_one();
+    for answer in asking.join_all().await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert_eq!(runs.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_nothing_has_is_not_found() {
+    let scene = Scene::running();
+    for (path, sentence) in [
+        (
+            "/ready/databse",
+            "the readiness probe has no check named \"databse\"\n",
+        ),
+        (
+            "/startup?check=database",
+            "the startup probe has no check named \"database\"\n",
+        ),
+        (
+            "/ready?check=database&check=x%0Ay",
+            "the readiness probe has no check named \"x\\ny\"\n",
+        ),
+        (
+            "/ready?tag=slow",
+            "the readiness probe has no check with the tag \"slow\"\n",
+        ),
+    ] {
+        assert_eq!(scene.get(path).await, told(404, sentence), "{path}");
+    }
+    let post = scene.ask(Request::put("/ready/database")).await;
+    assert_eq!(post.status, 405);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_can_be_excluded() {
+    let scene = Scene::running();
+    let _heartbeat = scene.probes.heartbeat("main runtime");
+    scene.finds(CheckResult::fail("database error"));
+    assert_eq!(scene.get("/ready?exclude=database").await, empty(200));
+    assert_eq!(scene.get("/alive?exclude=databse").await.0, 500);
+    let text = "[+]main runtime ok (age 0.0s)\n\
+                [+]database excluded: ok\n\
+                warn: some health checks cannot be excluded: no matches for \"a\", \"b\"\n\
+                liveness check passed\n";
+    let path = "/alive?verbose&exclude=database&exclude=a&exclude=b";
+    assert_eq!(scene.get(path).await, told(200, text));
+    let answer = scene
+        .ask(Request::get(path).header(ACCEPT, "application/json"))
+        .await;
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(body["excluded"], json!(["database"]));
+    assert_eq!(
+        body["warning"],
+        "some health checks cannot be excluded: no matches for \"a\", \"b\""
+    );
 }
 
 #[tokio::test(start_paused = true)]

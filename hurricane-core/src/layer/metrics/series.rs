@@ -1,0 +1,165 @@
+//! The metric handles of requests with the names of `OpenTelemetry`, looked up once and then kept.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use metrics::{Counter, Histogram, Label, SharedString, counter, histogram};
+
+use super::{method::MethodIndex, table::Table};
+use crate::names;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was answered to the end, or the client lost interest in the rest.
+    Answered(StatusCode),
+    /// It was answered, and then the body failed.
+    BrokenOff(StatusCode),
+    /// The client went away before the head of the answer.
+    Cancelled,
+    /// The service failed instead of answering.
+    Failed,
+}
+
+/// What is recorded for one method, outcome and route.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) requests: Counter,
+    pub(super) seconds: Histogram,
+    /// None where there is no answer that could have a body.
+    pub(super) body_bytes: Option<Histogram>,
+}
+
+/// The series of one route, each made when it is first needed.
+#[derive(Debug)]
+pub(super) struct RouteSeries {
+    /// None where it is not known.
+    route: Option<Arc<str>>,
+    /// Few in practice, so looking through them is faster than hashing.
+    series: ArcSwap<Vec<(MethodIndex, Outcome, Arc<Series>)>>,
+}
+
+/// The series of all routes.
+#[derive(Debug)]
+pub(super) struct AllSeries {
+    unrouted: Arc<RouteSeries>,
+    routes: Table<RouteSeries>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// The status, if there was an answer, at least the head of one.
+    pub(super) fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Answered(status) | Self::BrokenOff(status) => Some(status),
+            Self::Cancelled | Self::Failed => None,
+        }
+    }
+
+    /// The same after the body failed.
+    pub(super) fn broken_off(self) -> Self {
+        self.status().map_or(self, Self::BrokenOff)
+    }
+
+    /// The value of the label `error_type`, which only errors have.
+    fn error(self) -> Option<SharedString> {
+        match self {
+            Self::Answered(status) if status.is_server_error() => {
+                Some(status.as_str().to_owned().into())
+            }
+            Self::Answered(_) => None,
+            Self::BrokenOff(_) => Some("body".into()),
+            Self::Cancelled => Some("cancelled".into()),
+            Self::Failed => Some("service".into()),
+        }
+    }
+}
+
+// === impl AllSeries ===
+
+impl AllSeries {
+    pub(super) fn new(max_routes: usize) -> Self {
+        Self {
+            unrouted: Arc::new(RouteSeries::new(None)),
+            routes: Table::new("http_route", max_routes, RouteSeries::of),
+        }
+    }
+
+    /// The series of requests without a known route.
+    pub(super) fn unrouted(&self) -> Arc<RouteSeries> {
+        Arc::clone(&self.unrouted)
+    }
+
+    pub(super) fn route(&self, route: &str) -> Arc<RouteSeries> {
+        self.routes.get(route, RouteSeries::of)
+    }
+}
+
+// === impl RouteSeries ===
+
+impl RouteSeries {
+    fn new(route: Option<Arc<str>>) -> Self {
+        Self {
+            route,
+            series: ArcSwap::default(),
+        }
+    }
+
+    fn of(route: &Arc<str>) -> Self {
+        Self::new(Some(Arc::clone(route)))
+    }
+
+    /// Looks at the series of a method and an outcome.
+    pub(super) fn with(&self, method: MethodIndex, outcome: Outcome, look: impl FnOnce(&Series)) {
+        let find = |all: &[(MethodIndex, Outcome, Arc<Series>)]| {
+            all.iter()
+                .position(|(known, other, _)| (*known, *other) == (method, outcome))
+        };
+        let all = self.series.load();
+        if let Some(index) = find(&all) {
+            return look(&all[index].2);
+        }
+        drop(all);
+        let new = Arc::new(Series::new(method, outcome, self.route.as_ref()));
+        self.series.rcu(|all| {
+            let mut more = Vec::clone(all);
+            if find(all).is_none() {
+                more.push((method, outcome, Arc::clone(&new)));
+            }
+            more
+        });
+        // The facade gives the same handles to whoever asks, so it does not matter whose were kept.
+        look(&new);
+    }
+}
+
+// === impl Series ===
+
+impl Series {
+    fn new(method: MethodIndex, outcome: Outcome, route: Option<&Arc<str>>) -> Self {
+        let mut labels = vec![Label::from_static_parts(
+            "http_request_method",
+            method.name(),
+        )];
+        if let Some(status) = outcome.status() {
+            let code = status.as_str().to_owned();
+            labels.push(Label::new("http_response_status_code", code));
+        }
+        if let Some(route) = route {
+            let route = SharedString::from_shared(Arc::clone(route));
+            labels.push(Label::new("http_route", route));
+        }
+        if let Some(error) = outcome.error() {
+            labels.push(Label::new("error_type", error));
+        }
+        Self {
+            requests: counter!(names::REQUESTS, labels.clone()),
+            seconds: histogram!(names::REQUEST_DURATION, labels.clone()),
+            body_bytes: outcome
+                .status()
+                .map(|_| histogram!(names::RESPONSE_BODY_SIZE, labels)),
+        }
+    }
+}

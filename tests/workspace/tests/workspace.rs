@@ -1,0 +1,4 @@
+//! What holds of the whole workspace: its crates, and what its documents say.
+
+#[cfg(test)]
+mod crates;
