@@ -127,6 +127,17 @@ impl Exposition {
         });
     }
 
+    /// Sets what tells whether a loop stalls.
+    #[cfg(feature = "server")]
+    pub(crate) fn observe_heartbeat(&self, name: &str, heartbeat: &crate::Heartbeat) {
+        self.local(|| {
+            let labels = [("heartbeat", name.to_owned())];
+            let stall = heartbeat.stalled().unwrap_or_default();
+            metrics::gauge!(names::RUNTIME_STALL, &labels).set(stall.as_secs_f64());
+            metrics::counter!(names::RUNTIME_STALLS, &labels).absolute(heartbeat.stalls());
+        });
+    }
+
     /// Asks the metrics on the runtime behind `handle`, all at once, and records what they say.
     ///
     /// Those that say nothing within `timeout`, or within a time of their own, keep the value they had.
@@ -205,6 +216,19 @@ fn gzip(text: &str) -> Vec<u8> {
 
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    #[cfg(feature = "server")]
+    {
+        describe_gauge!(
+            names::RUNTIME_STALL,
+            Unit::Seconds,
+            "For how long a loop has given no sign of life, if that is too long."
+        );
+        describe_counter!(
+            names::RUNTIME_STALLS,
+            "How often a loop gave no sign of life for too long, and went on."
+        );
+    }
 
     describe_counter!(names::REQUESTS, "Requests by method, status and route.");
     describe_histogram!(

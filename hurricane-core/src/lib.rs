@@ -104,6 +104,8 @@
 //! | `http_server_active_requests` | gauge | requests not yet answered to the end |
 //! | `request_queue_length` | gauge | requests accepted and waiting for a free worker |
 //! | `hurricane_metrics_overflow_total` | counter; `label` | requests whose route was one too many to be told apart |
+//! | `hurricane_runtime_stall_seconds` | gauge; `heartbeat` | for how long a loop, such as the `main runtime`, has given no sign of life, if that is more than two seconds |
+//! | `hurricane_runtime_stalls_total` | counter; `heartbeat` | how often that was so and is over |
 //! | `hurricane_webhooks_delivered_total` | counter; `webhook` | events that reached their receiver |
 //! | `hurricane_webhooks_undelivered_total` | counter; `webhook` | events that did not |
 //!

@@ -16,6 +16,10 @@ pub(crate) const REQUESTS: &str = "http_server_requests_total";
 pub(crate) const REQUEST_DURATION: &str = "http_server_request_duration_seconds";
 pub(crate) const RESPONSE_BODY_SIZE: &str = "http_server_response_body_size_bytes";
 pub(crate) const OVERFLOW: &str = "hurricane_metrics_overflow_total";
+#[cfg(all(feature = "prometheus", feature = "server"))]
+pub(crate) const RUNTIME_STALL: &str = "hurricane_runtime_stall_seconds";
+#[cfg(all(feature = "prometheus", feature = "server"))]
+pub(crate) const RUNTIME_STALLS: &str = "hurricane_runtime_stalls_total";
 #[cfg(feature = "prometheus")]
 pub(crate) const ACTIVE_REQUESTS: &str = "http_server_active_requests";
 #[cfg(feature = "prometheus")]

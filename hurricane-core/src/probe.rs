@@ -26,6 +26,7 @@ pub use self::{
 };
 use crate::{
     check::CheckPolicy,
+    heartbeat::TOLERANCE,
     listener::{BindError, Listener},
     server::{ServeConfig, serve},
 };
@@ -59,6 +60,9 @@ pub struct ProbeConfig {
     pub details: Details,
     /// How long the probes wait for checks, and how long results count.
     pub policy: CheckPolicy,
+    /// How long a heartbeat, such as that of the main runtime, may be late before the probes and the metrics show it as
+    /// stalled. Liveness fails only when it is older than [`CheckPolicy::max_age`].
+    pub stall_after: Duration,
     /// How long a client may take to send the head of a request, or nothing at all.
     pub header_timeout: Duration,
     /// Most bytes in the head of a request.
@@ -199,6 +203,7 @@ impl Default for ProbeConfig {
             aliases: true,
             details: Details::default(),
             policy: CheckPolicy::default(),
+            stall_after: TOLERANCE,
             // Keeps port scanners and the like from holding connections open.
             header_timeout: Duration::from_secs(5),
             max_header_bytes: 8 * 1024,

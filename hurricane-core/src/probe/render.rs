@@ -32,14 +32,26 @@ fn line(check: &CheckReport, details: Details) -> String {
         Status::Saturated => ('-', "saturated"),
         Status::Fail => ('-', "failed"),
     };
-    let mut line = format!("[{mark}]{} {outcome}", check.name);
+    let mut line = format!("[{mark}]{}", check.name);
     let message = details.reveal(&check.result.message, true);
-    if !message.is_empty() {
-        let _ = write!(line, ": {message}");
-    }
+    // What has an age without having been run is a heartbeat. Its message is a sentence with its name, such as "main
+    // runtime stalled for 31s", which needs no word more.
+    let is_heartbeat = check.age.is_some() && check.took.is_none();
+    let sentence = message.strip_prefix(&*check.name).filter(|_| is_heartbeat);
+    let _ = match (sentence, check.result.status) {
+        (Some(rest), Status::Fail) => write!(line, "{rest}"),
+        (Some(rest), _) => write!(line, " {outcome}:{rest}"),
+        (None, _) if message.is_empty() => write!(line, " {outcome}"),
+        (None, _) => write!(line, " {outcome}: {message}"),
+    };
     let mut extras = Vec::new();
-    if let Some(age) = check.age {
-        extras.push(format!("age {:.1}s", age.as_secs_f64()));
+    if let Some(age) = check.age.filter(|_| sentence.is_none()) {
+        let age = age.as_secs_f64();
+        extras.push(if is_heartbeat {
+            format!("last beat {age:.1}s ago")
+        } else {
+            format!("age {age:.1}s")
+        });
     }
     if let Some(took) = check.took {
         extras.push(format!("took {took:.0?}"));

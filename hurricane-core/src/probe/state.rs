@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -62,6 +62,7 @@ pub struct Probes {
     state: HealthState,
     traffic: Arc<Traffic>,
     heartbeats: Mutex<Vec<(String, Heartbeat)>>,
+    stall_after: Duration,
     #[cfg(feature = "prometheus")]
     metrics: Vec<Arc<dyn Metric>>,
     #[cfg(feature = "prometheus")]
@@ -129,6 +130,7 @@ impl Probes {
             state: HealthState::new(),
             traffic,
             heartbeats: Mutex::default(),
+            stall_after: config.stall_after,
             #[cfg(feature = "prometheus")]
             metrics: registry.metrics().to_vec(),
             #[cfg(feature = "prometheus")]
@@ -156,7 +158,7 @@ impl Probes {
 
     /// Makes a heartbeat that liveness looks at; `name` is whose it is, as in "main runtime".
     pub fn heartbeat(&self, name: impl Into<String>) -> Heartbeat {
-        let heartbeat = Heartbeat::new();
+        let heartbeat = Heartbeat::with_tolerance(self.stall_after);
         self.heartbeats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -226,6 +228,11 @@ impl Probes {
             .ask(&self.metrics, self.runner.handle(), self.policy().timeout)
             .await;
         exposition.observe(&self.traffic);
+        self.heartbeats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(|(name, heartbeat)| exposition.observe_heartbeat(name, heartbeat));
         Some(exposition.respond(headers))
     }
 
@@ -364,10 +371,16 @@ impl Probes {
             .unwrap_or_else(PoisonError::into_inner);
         let living = heartbeats.iter().filter_map(|(name, heartbeat)| {
             let age = heartbeat.age()?;
-            let result = if age > self.policy().max_age {
-                CheckResult::fail(format!("{name} stalled for {}s", age.as_secs()))
-            } else {
-                CheckResult::pass()
+            let result = match heartbeat.stalled() {
+                Some(late) if late > self.policy().max_age => {
+                    CheckResult::fail(format!("{name} stalled for {}", rough(late)))
+                }
+                Some(late) => CheckResult::warn(format!("{name} stalled for {}", rough(late))),
+                // Only where no stall is shown early.
+                None if age > self.policy().max_age => {
+                    CheckResult::fail(format!("{name} stalled for {}", rough(age)))
+                }
+                None => CheckResult::pass(),
             };
             Some(CheckReport::observed(name, result, Some(age)))
         });
@@ -466,6 +479,14 @@ impl Health {
     fn change(&self, passed: bool) -> bool {
         let now = 1 + u8::from(passed);
         self.0.swap(now, Relaxed) != now
+    }
+}
+
+/// Whole seconds, and milliseconds below one.
+fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{}ms", time.as_millis()),
+        seconds => format!("{seconds}s"),
     }
 }
 

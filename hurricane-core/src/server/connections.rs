@@ -54,7 +54,7 @@ pub struct ServeConfig {
     pub linger: Duration,
     /// How long requests in flight may take to finish at the end.
     pub grace: Duration,
-    /// Beats once a second for as long as connections can be accepted.
+    /// Beats for as long as connections can be accepted and the runtime gets round to a task of its own.
     pub heartbeat: Option<Heartbeat>,
 }
 
@@ -110,8 +110,8 @@ where
     connections.finish(deadline).await
 }
 
-/// How often the heartbeat beats.
-const BEAT: Duration = Duration::from_secs(1);
+/// For how long accepting may fail before the heartbeat stops.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Connections<S> {
     app: S,
@@ -184,7 +184,12 @@ impl<S> Connections<S> {
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let mut drain = pin!(drain);
-        let mut beat = time::interval(BEAT);
+        let mut beat = time::interval(
+            self.config
+                .heartbeat
+                .as_ref()
+                .map_or(PATIENCE, Heartbeat::pause),
+        );
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let most = self.config.max_connections.unwrap_or(usize::MAX);
         // Set after an accept that failed because the process is out of something.
@@ -210,9 +215,10 @@ impl<S> Connections<S> {
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
                 _ = beat.tick(), if self.config.heartbeat.is_some() => {
                     // A listener that fails to accept over and over is as good as none.
-                    let accepts = pause.is_none_or(|until| until + BEAT < Instant::now());
-                    if let (Some(heartbeat), true) = (&self.config.heartbeat, accepts) {
-                        heartbeat.beat();
+                    let accepts = pause.is_none_or(|until| until + PATIENCE < Instant::now());
+                    if let (Some(heartbeat), true) = (self.config.heartbeat.clone(), accepts) {
+                        // By a task, as this loop may run on a thread that is not one of the runtime's workers.
+                        tokio::spawn(async move { heartbeat.beat() });
                     }
                 }
                 // Now there may be one that can be closed for the next one.

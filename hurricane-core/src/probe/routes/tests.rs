@@ -220,19 +220,56 @@ async fn draining_is_alive_but_not_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_stops_fails_liveness() {
+async fn a_heartbeat_that_stops_is_told_and_then_fails_liveness() {
     let scene = Scene::running();
     let heartbeat = scene.probes.heartbeat("main runtime");
-    time::advance(Duration::from_secs(30)).await;
+    let verbose = async || scene.get("/alive?verbose&exclude=database").await;
+    time::advance(Duration::from_secs(2)).await;
+    let (status, text) = verbose().await;
+    assert_eq!(status, 200);
+    assert!(
+        text.starts_with("[+]main runtime ok (last beat 2.0s ago)\n"),
+        "{text}"
+    );
+    time::advance(Duration::from_secs(1)).await;
+    let (status, text) = verbose().await;
+    assert_eq!(status, 200);
+    assert!(
+        text.starts_with("[+]main runtime warning: stalled for 3s\n"),
+        "{text}"
+    );
+    time::advance(Duration::from_secs(27)).await;
     assert_eq!(scene.get("/alive").await, told(200, "alive"));
     time::advance(Duration::from_secs(1)).await;
     assert_eq!(
         scene.get("/alive").await,
         told(500, "main runtime stalled for 31s")
     );
+    let (status, text) = verbose().await;
+    assert_eq!(status, 500);
+    assert!(
+        text.starts_with("[-]main runtime stalled for 31s\n"),
+        "{text}"
+    );
     assert_eq!(scene.get("/ready").await, empty(200));
+    #[cfg(feature = "prometheus")]
+    {
+        let (_, metrics) = scene.get("/metrics").await;
+        let stall = "hurricane_runtime_stall_seconds{heartbeat=\"main runtime\"} 31\n";
+        assert!(metrics.contains(stall), "{metrics}");
+    }
     heartbeat.beat();
     assert_eq!(scene.get("/alive").await, told(200, "alive"));
+    #[cfg(feature = "prometheus")]
+    {
+        let (_, metrics) = scene.get("/metrics").await;
+        for line in [
+            "hurricane_runtime_stall_seconds{heartbeat=\"main runtime\"} 0\n",
+            "hurricane_runtime_stalls_total{heartbeat=\"main runtime\"} 1\n",
+        ] {
+            assert!(metrics.contains(line), "{metrics}");
+        }
+    }
     time::advance(Duration::from_secs(60)).await;
     heartbeat.retire();
     assert_eq!(scene.get("/alive").await, told(200, "alive"));
@@ -279,7 +316,7 @@ async fn verbose_tells_every_check() {
     let scene = Scene::running();
     let _heartbeat = scene.probes.heartbeat("main runtime");
     scene.finds(CheckResult::warn("getting slow"));
-    let text = "[+]main runtime ok (age 0.0s)\n\
+    let text = "[+]main runtime ok (last beat 0.0s ago)\n\
                 [+]database warning: getting slow (age 0.0s, took 0ns)\n\
                 liveness check passed\n";
     assert_eq!(scene.get("/alive?verbose").await, told(200, text));
@@ -380,7 +417,7 @@ async fn checks_can_be_excluded() {
     scene.finds(CheckResult::fail("database error"));
     assert_eq!(scene.get("/ready?exclude=database").await, empty(200));
     assert_eq!(scene.get("/alive?exclude=databse").await.0, 500);
-    let text = "[+]main runtime ok (age 0.0s)\n\
+    let text = "[+]main runtime ok (last beat 0.0s ago)\n\
                 [+]database excluded: ok\n\
                 warn: some health checks cannot be excluded: no matches for \"a\", \"b\"\n\
                 liveness check passed\n";
