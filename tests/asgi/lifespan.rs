@@ -32,10 +32,8 @@ fn a_start_that_fails_ends_the_server() {
         assert_eq!(ended.code, Some(3), "{mode}");
         assert!(ended.stderr.contains("Traceback of it"), "{}", ended.stderr);
         let last = ended.stderr.lines().last().unwrap();
-        assert_eq!(
-            last,
-            "hurricane: the start-up failed: the application's lifespan start-up failed: no database"
-        );
+        let sentence = "the application's lifespan start-up failed: no database";
+        assert!(last.ends_with(sentence), "{last}");
     }
 }
 
