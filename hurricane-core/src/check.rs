@@ -4,9 +4,19 @@ use std::{borrow::Cow, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 
+#[cfg(feature = "check-disk")]
+pub use self::disk::DiskCheck;
+#[cfg(feature = "check-dns")]
+pub use self::dns::DnsCheck;
+#[cfg(feature = "check-memory")]
+pub use self::memory::MemoryCheck;
+#[cfg(feature = "check-tcp")]
+pub use self::tcp::TcpCheck;
 pub use self::{
     checks::Checks,
+    combine::{CheckExt, all_of, any_of},
     config::{CheckConfig, Severity},
+    deadman::Deadman,
     report::{CheckReport, ProbeReport, Selection},
     runner::{CheckPolicy, CheckRunner},
     standing::Progress,
@@ -14,13 +24,23 @@ pub use self::{
 };
 
 mod checks;
+mod combine;
 mod config;
+mod deadman;
+#[cfg(feature = "check-disk")]
+mod disk;
+#[cfg(feature = "check-dns")]
+mod dns;
+#[cfg(feature = "check-memory")]
+mod memory;
 mod report;
 mod run;
 mod runner;
 mod slot;
 mod standing;
 mod state;
+#[cfg(feature = "check-tcp")]
+mod tcp;
 
 /// A question about the process's health.
 ///

@@ -61,6 +61,10 @@
 //! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
 //! | `prometheus` | yes | `Exposition`, and with it `/metrics`; flate2 |
 //! | `webhooks` | yes | `HttpWebhook`; hyper, rustls with ring |
+//! | `check-disk` | no | `DiskCheck`: room and inodes of a file system |
+//! | `check-dns` | no | `DnsCheck`: whether a name resolves |
+//! | `check-memory` | no | `MemoryCheck`: the cgroup's working set against its limit |
+//! | `check-tcp` | no | `TcpCheck`: whether somebody accepts connections |
 //!
 //! Without any of them the traits, the registry, the check runner and the metrics layer are left, for libraries that
 //! bring checks or metrics of their own.
@@ -124,14 +128,23 @@ pub use async_trait::async_trait;
 pub use bytes;
 pub use http;
 
+#[cfg(feature = "check-disk")]
+pub use self::check::DiskCheck;
+#[cfg(feature = "check-dns")]
+pub use self::check::DnsCheck;
+#[cfg(feature = "check-memory")]
+pub use self::check::MemoryCheck;
+#[cfg(feature = "check-tcp")]
+pub use self::check::TcpCheck;
 #[cfg(feature = "prometheus")]
 pub use self::exposition::{AlreadyInstalled, Exposition};
 #[cfg(feature = "webhooks")]
 pub use self::webhook::HttpWebhook;
 pub use self::{
     check::{
-        Check, CheckConfig, CheckPolicy, CheckReport, CheckResult, CheckRunner, Checks,
-        HealthState, Latch, Probe, ProbeReport, Progress, Selection, Severity, Status, check_fn,
+        Check, CheckConfig, CheckExt, CheckPolicy, CheckReport, CheckResult, CheckRunner, Checks,
+        Deadman, HealthState, Latch, Probe, ProbeReport, Progress, Selection, Severity, Status,
+        all_of, any_of, check_fn,
     },
     handler::{
         FieldTable, FieldValue, Handler, Message, MessageChannel, Outcome, Properties, Publication,
