@@ -270,6 +270,10 @@ fn describe() {
         "Requests that were answered, by method and path."
     );
     describe_counter!(
+        names::REJECTED,
+        "Requests that were answered 503 by a layer, by reason."
+    );
+    describe_counter!(
         names::OVERFLOW,
         "Requests whose route or path was one too many to be told apart."
     );

@@ -44,6 +44,7 @@
 //! | [`HealthState`] | what the application itself says: latches that hold readiness back, the end of liveness |
 //! | [`Lifecycle`] | starting, running, draining, stopped: the one source of truth |
 //! | [`Traffic`], [`MetricsLayer`] | what the process knows of its load, and the tower layer that counts it |
+//! | [`layer`] | more of them: requests in flight, draining, request ids, a limit with a queue |
 //! | [`CheckRunner`] | runs checks: shared runs, one deadline, last results |
 //! | [`Heartbeat`] | shows that a loop still turns |
 //! | `Probes`, `ProbeConfig`, `ProbeServer` | what the probes answer, and the server that does |
@@ -107,6 +108,7 @@
 //! | `http_server_response_body_size_bytes` | histogram; the same | bytes of the body that were sent |
 //! | `http_server_active_requests` | gauge | requests not yet answered to the end |
 //! | `request_queue_length` | gauge | requests accepted and waiting for a free worker |
+//! | `hurricane_requests_rejected_total` | counter; `reason` | requests that a layer answered 503: `queue_full`, `waited`, `draining` |
 //! | `hurricane_metrics_overflow_total` | counter; `label` | requests whose route was one too many to be told apart |
 //! | `hurricane_runtime_stall_seconds` | gauge; `heartbeat` | for how long a loop, such as the `main runtime`, has given no sign of life, if that is more than two seconds |
 //! | `hurricane_runtime_stalls_total` | counter; `heartbeat` | how often that was so and is over |
@@ -151,7 +153,9 @@ pub use self::{
         PublishError, SettleError,
     },
     heartbeat::Heartbeat,
-    layer::MetricsLayer,
+    layer::{
+        ConcurrencyLimitLayer, DrainLayer, InFlightLayer, MetricsLayer, RequestIdLayer, Route,
+    },
     lifecycle::{Lifecycle, Phase},
     metric::{
         AverageMetric, CalculatedMetric, CounterMetric, Metric, MetricKind, ObservedMetric,

@@ -41,6 +41,7 @@ pub enum Phase {
 pub struct Lifecycle {
     phase: watch::Sender<Phase>,
     startup: Arc<Startup>,
+    draining: Arc<OnceLock<Instant>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Lifecycle {
                 began: Instant::now(),
                 finished: OnceLock::new(),
             }),
+            draining: Arc::default(),
         }
     }
 
@@ -124,10 +126,18 @@ impl Lifecycle {
         self.startup.finished.get().map(|(_, duration)| *duration)
     }
 
+    /// When the end began, once it has. Unlike asking for the phase this takes no lock.
+    #[must_use]
+    pub fn draining_since(&self) -> Option<Instant> {
+        self.draining.get().copied()
+    }
+
     fn advance(&self, to: Phase) -> bool {
         self.phase.send_if_modified(|phase| {
             let forward = *phase < to;
             if forward {
+                // All phases that are advanced to are of the end. Set before they show, as above.
+                self.draining.get_or_init(Instant::now);
                 *phase = to;
             }
             forward
@@ -156,8 +166,11 @@ mod tests {
         assert!(lifecycle.startup_time().is_some());
         assert!(lifecycle.startup_duration().is_some());
         assert!(lifecycle.stop());
+        let since = lifecycle.draining_since();
+        assert!(since.is_some());
         assert!(!lifecycle.drain());
         assert_eq!(lifecycle.phase(), Phase::Stopped);
+        assert_eq!(lifecycle.draining_since(), since);
     }
 
     #[test]

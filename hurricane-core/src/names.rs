@@ -15,6 +15,7 @@ pub enum MetricNames {
 pub(crate) const REQUESTS: &str = "http_server_requests_total";
 pub(crate) const REQUEST_DURATION: &str = "http_server_request_duration_seconds";
 pub(crate) const RESPONSE_BODY_SIZE: &str = "http_server_response_body_size_bytes";
+pub(crate) const REJECTED: &str = "hurricane_requests_rejected_total";
 pub(crate) const OVERFLOW: &str = "hurricane_metrics_overflow_total";
 #[cfg(all(feature = "prometheus", feature = "server"))]
 pub(crate) const RUNTIME_STALL: &str = "hurricane_runtime_stall_seconds";

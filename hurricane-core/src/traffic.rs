@@ -76,6 +76,18 @@ impl Traffic {
         self.queued.store(count, Relaxed);
     }
 
+    /// Counts a request that has to wait; each call is answered by one [`leave_queue`](Self::leave_queue).
+    ///
+    /// For queues that do not know their length; not to be mixed with [`set_queued`](Self::set_queued).
+    pub fn enter_queue(&self) {
+        self.queued.fetch_add(1, Relaxed);
+    }
+
+    /// Counts down a request that waits no longer, for whatever reason.
+    pub fn leave_queue(&self) {
+        self.queued.fetch_sub(1, Relaxed);
+    }
+
     /// Pieces of work being executed by workers.
     #[must_use]
     pub fn executing(&self) -> usize {

@@ -28,7 +28,7 @@ mod route;
 mod series;
 mod table;
 
-/// Makes services that count their requests in [`Traffic`] and through the [`metrics`](::metrics) facade.
+/// Makes services that count their requests in [`Traffic`] and through the [`metrics`] facade.
 ///
 /// Recorded are `http_server_requests_total`, `http_server_request_duration_seconds` and
 /// `http_server_response_body_size_bytes`, with the labels
