@@ -6,6 +6,7 @@ pub use self::{
     builder::{BuildError, Builder},
     connection::App,
     connections::{ServeConfig, serve},
+    failure::StartupFailure,
     hyper_app::HyperApp,
     run::{BoundServer, ServeError},
     tasks::{ShutdownTaskError, StartupError},
@@ -31,6 +32,7 @@ mod activity;
 mod builder;
 mod connection;
 mod connections;
+mod failure;
 mod hyper_app;
 mod run;
 mod stream;

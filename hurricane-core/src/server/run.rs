@@ -10,7 +10,8 @@ use tokio::{sync::oneshot, task, time};
 use tracing::{error, info, warn};
 
 use super::{
-    Hurricane, ShutdownTaskError, StartupError, connection::App, connections::serve, tasks,
+    Hurricane, ShutdownTaskError, StartupError, StartupFailure, connection::App,
+    connections::serve, tasks,
 };
 use crate::{
     lifecycle::Phase,
@@ -192,10 +193,12 @@ where
         started = startup => started,
     };
     if let Err((task, source)) = started {
-        let event = Event::new(EventKind::Startup, EventStatus::Failed);
-        hurricane
-            .dispatcher
-            .send(event.with_traceback(traceback(&*source)));
+        let causes = traceback(&*source);
+        let event = match source.downcast_ref::<StartupFailure>() {
+            Some(failure) => failure.event(causes),
+            None => Event::new(EventKind::Startup, EventStatus::Failed).with_traceback(causes),
+        };
+        hurricane.dispatcher.send(event);
         return Err(ServeError::Startup { task, source });
     }
 
