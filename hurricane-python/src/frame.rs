@@ -37,6 +37,9 @@ pub(crate) enum Kind {
     Answers = 17,
     Events = 18,
     Sent = 19,
+    Tasks = 32,
+    Log = 33,
+    Done = 34,
 }
 
 impl TryFrom<u8> for Kind {
@@ -58,6 +61,9 @@ impl TryFrom<u8> for Kind {
             17 => Self::Answers,
             18 => Self::Events,
             19 => Self::Sent,
+            32 => Self::Tasks,
+            33 => Self::Log,
+            34 => Self::Done,
             _ => return Err(DecodeError::Kind(byte)),
         })
     }

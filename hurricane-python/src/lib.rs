@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - [`Gateway`] takes requests, as a tower service for a server of any kind.
+//! - [`Startup`] runs what comes before the workers: management commands, migrations.
 //! - [`Pool`] starts the worker processes behind it, replaces those that die or hang, and stops them.
 //! - [`Pool::checks`] are the questions that only Python can answer, for the probes of
 //!   [`hurricane_core`].
@@ -60,6 +61,7 @@ mod response;
 mod service;
 mod slot;
 mod sources;
+mod startup;
 mod worker;
 
 pub use self::{
@@ -68,5 +70,6 @@ pub use self::{
     gateway::{Gateway, GatewayConfig},
     pool::{Pool, PoolConfig},
     response::{Body, BodyError},
+    startup::{Startup, StartupConfig, TaskFailure},
     worker::{About, LoadFailure, StartError, WorkerConfig},
 };

@@ -19,9 +19,10 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 12] = [
+const MODULES: [Module; 14] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.apps", "apps.py"),
+    module!("hurricane.server", "server/__init__.py"),
     module!("hurricane.worker", "worker/__init__.py"),
     module!("hurricane.worker.application", "worker/application.py"),
     module!("hurricane.worker.asgi", "worker/asgi.py"),
@@ -31,6 +32,7 @@ const MODULES: [Module; 12] = [
     module!("hurricane.worker.frame", "worker/frame.py"),
     module!("hurricane.worker.lifespan", "worker/lifespan.py"),
     module!("hurricane.worker.main", "worker/main.py"),
+    module!("hurricane.worker.startup", "worker/startup.py"),
     module!("hurricane.worker.wsgi", "worker/wsgi.py"),
 ];
 

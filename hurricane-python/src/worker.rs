@@ -7,10 +7,10 @@ use std::{
     io,
     net::SocketAddr,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::{fs::FileExt, net::UnixStream as StdUnixStream},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -241,6 +241,18 @@ impl Channels {
     }
 }
 
+// === impl LoadFailure ===
+
+impl LoadFailure {
+    /// The worker's word for it, see `application.py`.
+    pub(crate) fn of(reason: &[u8]) -> Self {
+        match reason {
+            b"django" => Self::Django,
+            _ => Self::Application,
+        }
+    }
+}
+
 // === impl Begun ===
 
 impl Begun {
@@ -284,9 +296,20 @@ impl Worker {
         let (control, their_control) = pair().map_err(spawn)?;
         let control = UnixStream::from_std(control).map_err(spawn)?;
         let (mut data, their_data) = data_channels(plan.count()).map_err(spawn)?;
-        let mut child = process(config, &their_control, &their_data, &begun)
-            .and_then(|mut process| process.spawn())
-            .map_err(spawn)?;
+        let inherited = their_data
+            .iter()
+            .flatten()
+            .map(AsRawFd::as_raw_fd)
+            .chain([begun.0.as_raw_fd()])
+            .collect();
+        let mut child = process(
+            &config.python,
+            "hurricane.worker.main",
+            &their_control,
+            inherited,
+        )
+        .spawn()
+        .map_err(spawn)?;
 
         let claim = child.id().map(|pid| own.claim(pid));
 
@@ -466,7 +489,7 @@ impl Worker {
 }
 
 /// A channel: our end, and that which the worker inherits.
-fn pair() -> io::Result<(StdUnixStream, OwnedFd)> {
+pub(crate) fn pair() -> io::Result<(StdUnixStream, OwnedFd)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     Ok((ours, theirs.into()))
@@ -486,41 +509,40 @@ fn data_channels(count: usize) -> io::Result<DataChannels> {
     Ok((ours, theirs))
 }
 
+/// A Python process that runs a module of the package on its end of the control channel.
+///
+/// `inherited` are descriptors that it is given beside it, which have to be open until it is
+/// spawned.
 #[expect(
     unsafe_code,
     reason = "code between fork and exec has to be marked as safe to run there"
 )]
-fn process(
-    config: &WorkerConfig,
+pub(crate) fn process(
+    python: &Path,
+    module: &str,
     control: &OwnedFd,
-    data: &[[OwnedFd; 2]],
-    begun: &Begun,
-) -> io::Result<Process> {
-    let mut process = Process::new(&config.python);
+    mut inherited: Vec<RawFd>,
+) -> Process {
+    let mut process = Process::new(python);
     process
         .arg("-c")
         .arg(sources::BOOTSTRAP)
         .arg(control.as_raw_fd().to_string())
+        .arg(module)
         // What the application prints is to be seen when it prints it.
         .env("PYTHONUNBUFFERED", "1")
         .stdin(Stdio::null())
         // A signal from the terminal is for the server, which ends its workers itself.
         .process_group(0)
         .kill_on_drop(true);
-    let numbers: Vec<_> = data
-        .iter()
-        .flatten()
-        .chain([control])
-        .map(AsRawFd::as_raw_fd)
-        .chain([begun.0.as_raw_fd()])
-        .collect();
+    inherited.push(control.as_raw_fd());
     let parent = getpid();
     // SAFETY: the closure calls nothing but system calls, which are async-signal-safe, through
     // rustix, which does not allocate. The descriptors are open: the caller holds them until the
     // process is spawned.
     unsafe {
         process.pre_exec(move || {
-            for &number in &numbers {
+            for &number in &inherited {
                 fcntl_setfd(
                     std::os::fd::BorrowedFd::borrow_raw(number),
                     FdFlags::empty(),
@@ -534,7 +556,7 @@ fn process(
             Ok(())
         });
     }
-    Ok(process)
+    process
 }
 
 fn write_config(
@@ -598,7 +620,7 @@ fn write_config(
 type Checks = Mutex<HashMap<i32, oneshot::Sender<CheckAnswer>>>;
 
 /// Reads one frame, whole.
-async fn read_frame(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+pub(crate) async fn read_frame(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     let mut data = vec![0; frame::HEAD];
     reader.read_exact(&mut data).await?;
     let length = frame::needed(&data);
@@ -646,10 +668,7 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
             }))
         }
         Kind::Failed => {
-            let reason = match reader.fields(2)?.text()? {
-                b"django" => LoadFailure::Django,
-                _ => LoadFailure::Application,
-            };
+            let reason = LoadFailure::of(reader.fields(2)?.text()?);
             Ok(Err(StartError::Load {
                 reason,
                 message: reader.string()?,

@@ -83,6 +83,9 @@ def resolve(options, given, settings, environment):
             arguments[name] = (option, value)
         else:
             environment[PREFIX + name_of(name)] = value if isinstance(value, str) else "\n".join(value)
+    if getattr(settings, "HURRICANE_VERSION", None) is not None:
+        # No option: the version of the project, which webhooks tell.
+        environment["HURRICANE_VERSION"] = str(settings.HURRICANE_VERSION)
     environment.setdefault(PREFIX + "PYTHON", sys.executable)
     if "threads" not in arguments and PREFIX + "THREADS" not in environment:
         environment[PREFIX + "THREADS"] = str(default_threads())

@@ -59,7 +59,8 @@ class Bootstrap(unittest.TestCase):
         # No PYTHONPATH: the package is to come over the channel.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", BOOTSTRAP, str(numbers[0])], cwd=folder.name, env=environment, text=True,
+            [sys.executable, "-c", BOOTSTRAP, str(numbers[0]), "hurricane.worker.main"],
+            cwd=folder.name, env=environment, text=True,
             pass_fds=[*numbers, page.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(self.end)
         for sock in theirs:

@@ -49,6 +49,9 @@ class Sources(unittest.TestCase):
         _, environment = resolve({}, {"HURRICANE_LOG_LEVEL": "debug"})
         self.assertEqual(environment, {"HURRICANE_LOG_LEVEL": "debug"})
 
+    def test_the_version_of_the_project_is_passed_on(self):
+        self.assertEqual(resolve({}, {"HURRICANE_VERSION": "1.2"}), ([], {"HURRICANE_VERSION": "1.2"}))
+
     def test_an_empty_variable_is_none(self):
         self.assertEqual(resolve({}, {}, {"HURRICANE_PORT": ""}), ([], {}))
 

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use proptest::prelude::*;
 
@@ -9,6 +9,7 @@ use crate::{
         outcome::{Body, Outcome},
     },
     job::{Job, JobBody},
+    startup::StartupConfig,
 };
 
 /// The frames that both sides agree on, see the file's head.
@@ -108,6 +109,15 @@ fn write(name: &str, writer: &mut Writer<'_>) {
             writer.tuple(2);
             writer.int(7);
             writer.text("liveness");
+        }
+        "tasks" => {
+            let config = StartupConfig {
+                wait_for_database: Some(Duration::from_secs(30)),
+                commands: vec![vec!["migrate".to_owned(), "--noinput".to_owned()]],
+                check_migrations: true,
+                ..StartupConfig::default()
+            };
+            config.write(writer);
         }
         "recall" => writer.int(1),
         "cancel" => {
@@ -293,6 +303,22 @@ fn reads_what_a_worker_says_on_the_control_channel() {
         assert_eq!(reader.fields(3)?.int32()?, 7);
         assert_eq!(reader.int32()?, 0);
         assert_eq!(reader.text()?, b"");
+        Ok(())
+    });
+    read("log", &|reader| {
+        assert_eq!(reader.fields(2)?.text()?, b"info");
+        assert_eq!(reader.string()?, "No pending migrations");
+        Ok(())
+    });
+    read("done", &|reader| {
+        assert!(reader.none());
+        Ok(())
+    });
+    read("done-not", &|reader| {
+        assert_eq!(reader.fields(3)?.text()?, b"command");
+        assert_eq!(reader.string()?, "the command 'x' failed: \u{f6}");
+        assert!(!reader.none());
+        assert_eq!(reader.string()?, "Traceback");
         Ok(())
     });
     read("recalled", &|reader| {

@@ -19,12 +19,17 @@ class LoadError(Exception):
 def load(app, interface):
     """The application that ``app`` names (``module:attribute``), or the Django project's when it is ``None``; and
     how it is to be called: as ``interface`` says, and as what it looks like when that is ``auto``."""
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    find()
     if not app:
         return load_django(interface)
     found = load_named(app)
     return found, interface if interface != "auto" else "asgi" if is_asgi(found) else "wsgi"
+
+
+def find():
+    """Lets modules of the working directory be found."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def is_asgi(app):
@@ -76,6 +81,21 @@ def missing(error):
 
 
 def load_django(interface):
+    settings_module = set_up_django()
+    try:
+        from django.conf import settings
+
+        named = {kind: getattr(settings, f"{kind.upper()}_APPLICATION", None) for kind in ("wsgi", "asgi")}
+        if interface == "auto":
+            interface = "asgi" if named["asgi"] and not named["wsgi"] else "wsgi"
+        return django_application(interface, named[interface]), interface
+    except BaseException:
+        show()
+        raise does_not_load(settings_module) from None
+
+
+def set_up_django():
+    """Finds the project's settings and sets Django up; the name of the settings."""
     settings_module = os.environ.get("DJANGO_SETTINGS_MODULE") or settings_module_of_manage_py("manage.py")
     if not settings_module:
         raise LoadError("application", "no application was named and none was found: give --app module:attribute, set "
@@ -88,16 +108,14 @@ def load_django(interface):
         raise LoadError("django", f"Django is not installed for {sys.executable}") from None
     try:
         django.setup()
-        from django.conf import settings
-
-        named = {kind: getattr(settings, f"{kind.upper()}_APPLICATION", None) for kind in ("wsgi", "asgi")}
-        if interface == "auto":
-            interface = "asgi" if named["asgi"] and not named["wsgi"] else "wsgi"
-        return django_application(interface, named[interface]), interface
     except BaseException:
         show()
-        raise LoadError("application",
-                        f"the Django project with the settings {settings_module!r} does not load") from None
+        raise does_not_load(settings_module) from None
+    return settings_module
+
+
+def does_not_load(settings_module):
+    return LoadError("application", f"the Django project with the settings {settings_module!r} does not load")
 
 
 def django_application(interface, name):

@@ -1,9 +1,10 @@
-"""Starts a worker: given to ``python -c`` by the server, with the control channel's descriptor as argument.
+"""Starts a worker: given to ``python -c`` by the server, with the control channel's descriptor and a module to run.
 
 The first frame on that channel holds the sources of the package ``hurricane``, so that the server runs
 the Python code that it was built with, whatever is installed, and needs no file to be written for it. What the
 server does not carry, such as the management commands, is found where the package is installed, if it is.
 """
+import importlib
 import marshal
 import os
 import socket
@@ -51,9 +52,7 @@ def first_frame(control):
 
 
 control = socket.socket(fileno=int(sys.argv[1]))
+module = sys.argv[2]
 sys.meta_path.insert(0, Sources(first_frame(control)))
 sys.argv[:] = ["hurricane"]
-
-from hurricane.worker import main  # noqa: E402
-
-sys.exit(main.run(control))
+sys.exit(importlib.import_module(module).run(control))

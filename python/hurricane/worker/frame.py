@@ -17,6 +17,9 @@ RECALL          7  server, control     ``slot``: give back what it has not begun
 RECALLED        8  worker, control     ``(slot, [stream id])``
 CANCEL          9  server, control     ``(slot, stream id)``: its client has gone, no more of its body is wanted
 BEAT           10  worker, control     ``lag``: the event loop turns, so many microseconds late
+TASKS          32  server, control     ``{name: value}``: what to do before the workers start, see ``startup.Startup``
+LOG            33  worker, control     ``(level, message)``: a line for the server's log
+DONE           34  worker, control     ``None``, or ``(reason, message, traceback or None)``: the tasks are done, or not
 REQUESTS       16  server, data        ``[request]``, see ``wsgi.Slot.handle``
 ANSWERS        17  worker, data        ``(time, computing, [answer])``: the microseconds since the last such frame, or
                                        since the first request if that came later; for how many of them the thread had
@@ -46,6 +49,7 @@ PROTOCOL = 2
 
 SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT = range(1, 11)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)
+TASKS, LOG, DONE = 32, 33, 34
 
 HEADER = struct.Struct("<IB")
 BUFFER = 64 * 1024
