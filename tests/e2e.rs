@@ -24,6 +24,8 @@ mod probes;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod startup;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod wsgi;

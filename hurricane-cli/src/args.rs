@@ -4,12 +4,14 @@
     reason = "what documents an option is the text of --help"
 )]
 
+pub(crate) mod startup;
 pub(crate) mod table;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::startup::StartupArgs;
 use crate::{
     exit,
     value::{self, Events, Words},
@@ -44,6 +46,8 @@ pub(crate) struct ServeArgs {
     pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) probe: ProbeArgs,
+    #[command(flatten)]
+    pub(crate) startup: StartupArgs,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
     #[command(flatten)]

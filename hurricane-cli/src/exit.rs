@@ -4,8 +4,11 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use hurricane_core::{BindError, server::ServeError};
-use hurricane_python::{LoadFailure, StartError};
+use hurricane_core::{
+    BindError,
+    server::{ServeError, StartupFailure},
+};
+use hurricane_python::{LoadFailure, StartError, TaskFailure};
 
 /// The codes, for `--help`.
 pub(crate) const CODES: &str = "\
@@ -17,7 +20,9 @@ Exit codes:
   4  a port could not be taken
   5  Python could not be started
   6  Django is not installed for that Python
-  7  stopped with requests unfinished: the graceful timeout passed, or a second signal came";
+  7  stopped with requests unfinished: the graceful timeout passed, or a second signal came
+  8  a command that was to be executed before the start failed
+  9  a database does not answer, or its migrations could not be applied";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -26,6 +31,8 @@ const PORT: u8 = 4;
 const PYTHON: u8 = 5;
 const DJANGO: u8 = 6;
 const UNFINISHED: u8 = 7;
+const COMMAND: u8 = 8;
+const DATABASE: u8 = 9;
 
 /// Two options that do not go together, or a value that only shows to be wrong among others.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +68,16 @@ fn code(error: &Error) -> u8 {
         if cause.is::<BindError>() {
             return PORT;
         }
-        match cause.downcast_ref() {
-            Some(StartError::Spawn { .. }) => return PYTHON,
-            Some(StartError::Load {
-                reason: LoadFailure::Django,
-                ..
-            }) => return DJANGO,
-            Some(StartError::Load { .. }) => return APPLICATION,
-            _ => {}
+        if let Some(code) = cause.downcast_ref().and_then(start) {
+            return code;
+        }
+        if let Some(failure) = cause.downcast_ref::<StartupFailure>() {
+            match failure.get_ref().downcast_ref() {
+                Some(TaskFailure::Command { .. }) => return COMMAND,
+                Some(TaskFailure::Database { .. }) => return DATABASE,
+                Some(TaskFailure::Start(error)) => return start(error).unwrap_or(FAILED),
+                _ => {}
+            }
         }
         match cause.downcast_ref() {
             Some(ServeError::Drain(_) | ServeError::Shutdown(_) | ServeError::Cut) => {
@@ -79,6 +88,19 @@ fn code(error: &Error) -> u8 {
         }
     }
     FAILED
+}
+
+/// The code for a Python process that did not start.
+fn start(error: &StartError) -> Option<u8> {
+    match error {
+        StartError::Spawn { .. } => Some(PYTHON),
+        StartError::Load {
+            reason: LoadFailure::Django,
+            ..
+        } => Some(DJANGO),
+        StartError::Load { .. } => Some(APPLICATION),
+        _ => None,
+    }
 }
 
 /// One sentence where clap has a paragraph: which option, what was given, what would be right.

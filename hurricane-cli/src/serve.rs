@@ -11,20 +11,20 @@ use std::{
 use anyhow::{Context, Result};
 use http::{Request, Response};
 use hurricane_core::{
-    Check, CheckResult, Hurricane, MetricNames, Phase, Probe, ProbeConfig, Probes, Traffic,
-    WithProbes,
+    Check, CheckResult, EventStatus, Hurricane, MetricNames, Phase, Probe, ProbeConfig, Probes,
+    Traffic, WithProbes,
     bytes::Bytes,
     check_fn, metric_fn,
     probe::Endpoint,
-    server::{BoundServer, BuildError, Builder, ServeConfig, ServeError},
+    server::{BoundServer, BuildError, Builder, ServeConfig, ServeError, StartupFailure},
 };
 use hurricane_python::{
     AsgiConfig, BodyError, EventLoop, Gateway, GatewayConfig, Interface, Lifespan, Pool,
-    PoolConfig, StartError, WorkerConfig,
+    PoolConfig, StartError, Startup, StartupConfig, TaskFailure, WorkerConfig,
 };
 use hyper::body::Incoming;
 use tower::{Layer, Service};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     access::AccessLog,
@@ -58,7 +58,9 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     // From the application outward: its workers, the queue before them, the counting.
     let traffic = Arc::new(Traffic::new());
     let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
-    let pool = Pool::new(pool_config(args)?, gateway.clone());
+    let config = pool_config(args)?;
+    let startup = Startup::new(startup_config(args, &config));
+    let pool = Pool::new(config, gateway.clone());
     let mut builder = Hurricane::builder()
         .metric_names(MetricNames::Both)
         .traffic(Arc::clone(&traffic))
@@ -112,6 +114,10 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());
     let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
+    let hurricane = hurricane.on_startup("commands", {
+        let startup = startup.clone();
+        async move || startup.run().await.map_err(account)
+    });
     let hurricane = hurricane.on_startup("workers", {
         let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
         async move || {
@@ -144,6 +150,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         pool.stop_within(end.saturating_duration_since(Instant::now()))
             .await;
     });
+    let hurricane = hurricane.on_shutdown("commands", async move || startup.stop().await);
 
     let bound = hurricane.bind(SocketAddr::new(args.http.host, args.http.port))?;
     address
@@ -274,6 +281,33 @@ fn asgi_config(args: &AsgiArgs) -> AsgiConfig {
         },
         disconnect_grace: args.disconnect_grace,
     }
+}
+
+/// With the interpreter and the patience of the workers.
+fn startup_config(args: &ServeArgs, pool: &PoolConfig) -> StartupConfig {
+    let args = &args.startup;
+    StartupConfig {
+        python: pool.worker.python.clone(),
+        wait_for_database: args.wait_for_db,
+        commands: args.command.iter().flatten().cloned().collect(),
+        check_migrations: args.check_migrations,
+        apply_migrations: args.check_migrations_apply,
+        graceful_timeout: pool.graceful_timeout,
+    }
+}
+
+/// What the log and the webhooks are told of a failure before the workers.
+fn account(failure: TaskFailure) -> StartupFailure {
+    let (status, traceback) = match &failure {
+        TaskFailure::Command { traceback, .. } => (EventStatus::Failed, traceback),
+        TaskFailure::Database { traceback, .. } => (EventStatus::Warning, traceback),
+        _ => return StartupFailure::new(failure),
+    };
+    let traceback = traceback.clone().unwrap_or_default();
+    error!("{failure}\n{}", traceback.trim_end());
+    StartupFailure::new(failure)
+        .with_status(status)
+        .with_traceback(traceback)
 }
 
 /// The interpreter of the active virtual environment, else the first on the path.

@@ -73,6 +73,30 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "this has to be a whole number from 1 on".to_owned())
 }
 
+/// Management commands and their arguments, one a line, quoted as for a shell.
+pub(crate) fn commands(text: &str) -> Result<Vec<Vec<String>>, String> {
+    let mut commands = Vec::new();
+    let mut command = String::new();
+    for line in text.lines() {
+        command.push_str(line);
+        match shlex::split(&command) {
+            Some(words) => {
+                commands.extend(Some(words).filter(|words| !words.is_empty()));
+                command.clear();
+            }
+            // A line may end within quotation marks.
+            None => command.push('\n'),
+        }
+    }
+    if !command.is_empty() {
+        Err("a quotation mark is not closed".to_owned())
+    } else if commands.is_empty() {
+        Err("a command has a name, such as migrate".to_owned())
+    } else {
+        Ok(commands)
+    }
+}
+
 /// `module:attribute`.
 pub(crate) fn app(text: &str) -> Result<String, String> {
     let (module, attribute) = text.split_once(':').unwrap_or((text, "application"));
@@ -145,6 +169,24 @@ mod tests {
             assert_eq!(boolean(off), Ok(false));
         }
         assert!(boolean("maybe").is_err());
+    }
+
+    #[test]
+    fn reads_commands() {
+        assert_eq!(
+            commands("migrate --noinput").unwrap(),
+            [["migrate", "--noinput"]]
+        );
+        assert_eq!(
+            commands("shell -c 'print(\"a b\")\nprint()'\n\nloaddata demo").unwrap(),
+            [
+                vec!["shell", "-c", "print(\"a b\")\nprint()"],
+                vec!["loaddata", "demo"]
+            ]
+        );
+        for wrong in ["", "  ", "shell -c 'print()", "migrate\nshell 'a"] {
+            assert!(commands(wrong).is_err(), "{wrong:?} is no command");
+        }
     }
 
     #[test]

@@ -141,6 +141,13 @@ impl Launch {
         self
     }
 
+    /// Gives an option once more, beside what is given.
+    pub(crate) fn more(mut self, option: &str, value: &str) -> Self {
+        self.options
+            .push((option.to_owned(), Some(value.to_owned())));
+        self
+    }
+
     pub(crate) fn flag(mut self, option: &str) -> Self {
         self.options.push((option.to_owned(), None));
         self

@@ -10,5 +10,6 @@ ROOT_URLCONF = "dropin.urls"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3",
                          "NAME": Path(os.environ.get("TEST_DIR", "/tmp")) / "db.sqlite3"}}
 USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 exec(os.environ.get("TEST_SETTINGS", ""))

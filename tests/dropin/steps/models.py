@@ -1,0 +1,5 @@
+from django.db import models
+
+
+class Step(models.Model):
+    name = models.TextField()
