@@ -17,7 +17,7 @@ const TREE: usize = 120;
 /// The crates that are published, in that order.
 const PUBLISHED: [&str; 3] = ["hurricane-core", "hurricane-python", "hurricane-cli"];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -36,10 +36,10 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(said.stdout).unwrap()
 }
 
-/// All packages, those of others too.
-fn packages() -> &'static [Value] {
+/// What cargo knows of all packages, those of others too.
+pub(crate) fn metadata() -> &'static Value {
     static METADATA: OnceLock<Value> = OnceLock::new();
-    let metadata = METADATA.get_or_init(|| {
+    METADATA.get_or_init(|| {
         let metadata = cargo(&[
             "metadata",
             "--format-version=1",
@@ -47,8 +47,11 @@ fn packages() -> &'static [Value] {
             "--locked",
         ]);
         serde_json::from_str(&metadata).unwrap()
-    });
-    metadata["packages"].as_array().unwrap()
+    })
+}
+
+fn packages() -> &'static [Value] {
+    metadata()["packages"].as_array().unwrap()
 }
 
 fn text<'a>(package: &'a Value, field: &str) -> &'a str {

@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod crates;
+#[cfg(test)]
+mod stranger;
