@@ -4,10 +4,14 @@ use std::{borrow::Cow, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 
+#[cfg(feature = "check-certificate")]
+pub use self::certificate::CertificateCheck;
 #[cfg(feature = "check-disk")]
 pub use self::disk::DiskCheck;
 #[cfg(feature = "check-dns")]
 pub use self::dns::DnsCheck;
+#[cfg(feature = "check-http")]
+pub use self::http::HttpCheck;
 #[cfg(feature = "check-memory")]
 pub use self::memory::MemoryCheck;
 #[cfg(feature = "check-tcp")]
@@ -23,6 +27,8 @@ pub use self::{
     state::{HealthState, Latch},
 };
 
+#[cfg(feature = "check-certificate")]
+mod certificate;
 mod checks;
 mod combine;
 mod config;
@@ -31,6 +37,8 @@ mod deadman;
 mod disk;
 #[cfg(feature = "check-dns")]
 mod dns;
+#[cfg(feature = "check-http")]
+mod http;
 #[cfg(feature = "check-memory")]
 mod memory;
 mod report;

@@ -62,8 +62,10 @@
 //! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
 //! | `prometheus` | yes | `Exposition`, and with it `/metrics`; flate2 |
 //! | `webhooks` | yes | `HttpWebhook`; hyper, rustls with ring |
+//! | `check-certificate` | no | `CertificateCheck`: the dates of certificates in files and on TLS servers; rustls, x509-cert |
 //! | `check-disk` | no | `DiskCheck`: room and inodes of a file system |
 //! | `check-dns` | no | `DnsCheck`: whether a name resolves |
+//! | `check-http` | no | `HttpCheck`: the status of the answer to a GET; what `webhooks` has |
 //! | `check-memory` | no | `MemoryCheck`: the cgroup's working set against its limit |
 //! | `check-tcp` | no | `TcpCheck`: whether somebody accepts connections |
 //!
@@ -133,10 +135,14 @@ pub use async_trait::async_trait;
 pub use bytes;
 pub use http;
 
+#[cfg(feature = "check-certificate")]
+pub use self::check::CertificateCheck;
 #[cfg(feature = "check-disk")]
 pub use self::check::DiskCheck;
 #[cfg(feature = "check-dns")]
 pub use self::check::DnsCheck;
+#[cfg(feature = "check-http")]
+pub use self::check::HttpCheck;
 #[cfg(feature = "check-memory")]
 pub use self::check::MemoryCheck;
 #[cfg(feature = "check-tcp")]

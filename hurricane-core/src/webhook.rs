@@ -14,7 +14,7 @@ pub use self::{
 mod delivery;
 mod event;
 #[cfg(feature = "webhooks")]
-mod http;
+pub(crate) mod http;
 #[cfg(feature = "webhooks")]
 mod signature;
 #[cfg(feature = "webhooks")]
@@ -102,7 +102,7 @@ impl WebhookError {
 }
 
 /// The error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

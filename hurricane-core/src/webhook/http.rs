@@ -31,8 +31,8 @@ use super::{
     template::Template,
 };
 
-mod client;
-mod target;
+pub(crate) mod client;
+pub(crate) mod target;
 
 /// Posts events as JSON to a URL.
 ///

@@ -36,7 +36,7 @@ const BODY: usize = 64 << 10;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// Sends requests to one server, by way of a proxy where the environment names one.
-pub(super) struct Client {
+pub(crate) struct Client {
     uri: Uri,
     host: HeaderValue,
     way: Way,
@@ -57,7 +57,7 @@ enum Way {
 
 impl Client {
     /// A client for the server of `uri`, which has a host.
-    pub(super) async fn new(uri: &Uri, proxies: &Matcher) -> Result<Self, WebhookError> {
+    pub(crate) async fn new(uri: &Uri, proxies: &Matcher) -> Result<Self, WebhookError> {
         if uri.scheme() != Some(&Scheme::HTTPS) {
             return Self::with_tls(uri, proxies, None);
         }
@@ -70,7 +70,7 @@ impl Client {
     }
 
     /// The same, with a TLS configuration of the caller's.
-    pub(super) fn with_tls(
+    pub(crate) fn with_tls(
         uri: &Uri,
         proxies: &Matcher,
         tls: Option<ClientConfig>,
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// Sends a request, and returns the head of the answer.
-    pub(super) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Parts, BoxError> {
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Parts, BoxError> {
         request.headers_mut().insert(HOST, self.host.clone());
         *request.uri_mut() = match &self.way {
             Way::Forward(..) => self.uri.clone(),

@@ -5,10 +5,10 @@ use http::{HeaderValue, Uri, uri::Authority};
 use percent_encoding::percent_decode_str;
 
 /// A URL of a server that speaks HTTP, and what is to be said to be let in.
-pub(super) struct Target {
-    pub(super) uri: Uri,
+pub(crate) struct Target {
+    pub(crate) uri: Uri,
     /// The user and the password of the URL.
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// A first word of a path that is longer may be a token.
@@ -18,7 +18,7 @@ const WORD: usize = 16;
 
 impl Target {
     /// Reads a URL; what is wrong is told without telling the URL, which may hold secrets.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         match text.split_once("://") {
             Some(("http" | "https", _)) => {}
@@ -51,7 +51,7 @@ impl Target {
 
     /// The URL as far as it is surely no secret: without user, password and query, and of the path the first word
     /// only, if it is one. What comes behind it is often a token, as in the webhooks of Slack.
-    pub(super) fn public(&self) -> String {
+    pub(crate) fn public(&self) -> String {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         let host = self.uri.authority().map_or("", Authority::as_str);
         let path = self.uri.path().trim_matches('/');
