@@ -60,6 +60,8 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
+//! | `http2` | no | HTTP/2 in `serve`, for clients that begin with it; h2 and 6 crates more |
+//! | `grpc` | no | `http2`, and the probes as `grpc.health.v1.Health`: on the probe port, and as `probe::GrpcHealth` |
 //! | `prometheus` | yes | `Exposition`, and with it `/metrics`; flate2 |
 //! | `webhooks` | yes | `HttpWebhook`; hyper, rustls with ring |
 //! | `check-certificate` | no | `CertificateCheck`: the dates of certificates in files and on TLS servers; rustls, x509-cert |

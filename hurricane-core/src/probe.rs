@@ -17,6 +17,8 @@ use tokio::{
 };
 use tracing::error;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::{GrpcBody, GrpcFuture, GrpcHealth};
 pub use self::{
     details::Details,
     paths::{Endpoint, PathError, Paths},
@@ -33,6 +35,8 @@ use crate::{
 
 mod accept;
 mod details;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod paths;
 mod query;
 mod render;
@@ -184,6 +188,8 @@ impl ProbeConfig {
                 write_timeout: Some(self.write_timeout),
                 max_connections: Some(self.max_connections),
                 close_idle: true,
+                #[cfg(feature = "http2")]
+                http2: cfg!(feature = "grpc"),
                 linger: Duration::ZERO,
                 grace: GRACE,
                 heartbeat: None,

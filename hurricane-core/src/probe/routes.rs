@@ -39,8 +39,16 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 /// | with `Accept: application/health+json` | every check in the form of draft-inadarei-api-health-check |
 /// | GET, HEAD, POST of the metrics' path | the metrics for Prometheus, as `OpenMetrics` where `Accept` asks for it, gzipped where `Accept-Encoding` allows |
 /// | other methods | 405 |
+/// | `grpc.health.v1.Health` over HTTP/2, with the feature `grpc` | see `GrpcHealth` |
 pub fn router(probes: Arc<Probes>) -> Router {
-    Router::new().fallback_service(ProbeService::new(probes))
+    #[cfg(feature = "grpc")]
+    let router = {
+        let health = super::GrpcHealth::new(Arc::clone(&probes));
+        Router::new().route_service(super::GrpcHealth::ROUTE, health)
+    };
+    #[cfg(not(feature = "grpc"))]
+    let router = Router::new();
+    router.fallback_service(ProbeService::new(probes))
 }
 
 /// Answers any request.

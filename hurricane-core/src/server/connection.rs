@@ -1,5 +1,7 @@
-//! One connection: HTTP/1 spoken with one client.
+//! One connection: HTTP spoken with one client.
 
+#[cfg(feature = "http2")]
+use std::time::Duration;
 use std::{
     error::Error,
     future::Future,
@@ -14,15 +16,21 @@ use std::{
 
 use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
 use http_body::Body;
+#[cfg(feature = "http2")]
+use hyper::server::conn::http2;
 use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::rt::TokioIo;
+#[cfg(feature = "http2")]
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
+#[cfg(feature = "http2")]
+use tokio::time;
 use tower::{Service, ServiceExt as _, util::Oneshot};
 use tracing::debug;
 
 use super::{
-    ConnectInfo,
+    ConnectInfo, ServeConfig,
     activity::{Activity, Busy, BusyBody},
     stream::Stream,
 };
@@ -40,12 +48,27 @@ impl<S, B> App<B> for S where
 {
 }
 
+/// What is spoken with clients.
+#[derive(Clone)]
+pub(super) struct Protocols {
+    http1: http1::Builder,
+    /// With prior knowledge, for clients that begin with it.
+    #[cfg(feature = "http2")]
+    http2: Option<http2::Builder<TokioExecutor>>,
+    #[cfg(feature = "http2")]
+    header_timeout: Duration,
+}
+
 /// Serves one connection until its end. On a word from `end` it is closed as soon as it has nothing in hand.
+#[cfg_attr(
+    not(feature = "http2"),
+    expect(unused_mut, reason = "only HTTP/2 looks at the stream first")
+)]
 pub(super) async fn drive<S, B>(
-    http: http1::Builder,
-    stream: Stream,
+    protocols: Protocols,
+    mut stream: Stream,
     service: PerConnection<S>,
-    end: oneshot::Receiver<()>,
+    mut end: oneshot::Receiver<()>,
 ) where
     S: App<B>,
     S::Future: Send,
@@ -53,23 +76,71 @@ pub(super) async fn drive<S, B>(
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let peer = service.peer;
-    let mut connection = pin!(
-        http.serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
+    #[cfg(feature = "http2")]
+    if let Some(http2) = protocols.http2 {
+        let is_http2 = tokio::select! {
+            biased;
+            _ = &mut end => return,
+            is_http2 = time::timeout(protocols.header_timeout, stream.speaks_http2()) => is_http2,
+        };
+        match is_http2 {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => {
+                // An answer of HTTP/2 says nothing of connections; it is told by a frame.
+                let service = PerConnection {
+                    closing: Arc::default(),
+                    ..service
+                };
+                let connection = http2.serve_connection(TokioIo::new(stream), service);
+                let ended = until(connection, end, http2::Connection::graceful_shutdown).await;
+                return log(peer, ended);
+            }
+            Ok(Err(error)) => return debug!(client.addr = %peer, %error, "connection is lost"),
+            Err(_) => return debug!(client.addr = %peer, "nothing came on a connection"),
+        }
+    }
+    let connection = protocols
+        .http1
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let ended = until(
+        connection,
+        end,
+        http1::UpgradeableConnection::graceful_shutdown,
     );
-    let result = tokio::select! {
+    log(peer, ended.await);
+}
+
+/// Waits for the end of a connection, which `close` begins on a word from `end`.
+async fn until<C>(
+    connection: C,
+    end: oneshot::Receiver<()>,
+    close: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
         biased;
         // An atomic load while nothing has been sent, where a channel for all connections would have a lock.
         _ = end => {
-            connection.as_mut().graceful_shutdown();
+            close(connection.as_mut());
             connection.await
         }
-        result = connection.as_mut() => result,
-    };
-    if let Err(error) = result {
+        ended = connection.as_mut() => ended,
+    }
+}
+
+fn log(peer: SocketAddr, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
         debug!(client.addr = %peer, %error, "connection ended with an error");
     }
 }
+
+/// Most requests at a time on a connection of HTTP/2.
+#[cfg(feature = "http2")]
+const STREAMS: u32 = 128;
 
 /// The application as one client meets it.
 #[derive(Debug)]
@@ -88,6 +159,39 @@ pin_project! {
         inner: F,
         closing: Arc<AtomicBool>,
         busy: Option<Busy>,
+    }
+}
+
+// === impl Protocols ===
+
+impl Protocols {
+    pub(super) fn new(config: &ServeConfig) -> Self {
+        // Not with hyper's `pipeline_flush`: it holds back an answer for as long as bytes of the client are unread, and
+        // loses the answer to a request that cannot be parsed.
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.header_timeout)
+            .max_header_size(config.max_header_bytes);
+        Self {
+            http1,
+            #[cfg(feature = "http2")]
+            http2: config.http2.then(|| {
+                let mut http2 = http2::Builder::new(TokioExecutor::new());
+                http2
+                    .timer(TokioTimer::new())
+                    .max_header_list_size(
+                        u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX),
+                    )
+                    .max_concurrent_streams(STREAMS)
+                    // A client that does not even answer a ping is gone.
+                    .keep_alive_interval(Some(config.header_timeout))
+                    .keep_alive_timeout(config.header_timeout);
+                http2
+            }),
+            #[cfg(feature = "http2")]
+            header_timeout: config.header_timeout,
+        }
     }
 }
 

@@ -15,8 +15,6 @@ use std::{
 };
 
 use http_body::Body;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, oneshot},
@@ -27,7 +25,7 @@ use tracing::{debug, warn};
 
 use super::{
     activity::Activity,
-    connection::{App, PerConnection, drive},
+    connection::{App, PerConnection, Protocols, drive},
     stream::Stream,
 };
 use crate::{
@@ -50,6 +48,9 @@ pub struct ServeConfig {
     /// Whether the connection that has been idle for longest is closed when there are too many, so that a new one need
     /// not wait. Idle is a connection without a request in hand, and a head that has not come to its end is none yet.
     pub close_idle: bool,
+    /// Whether HTTP/2 is spoken with clients that begin with it (prior knowledge, without TLS).
+    #[cfg(feature = "http2")]
+    pub http2: bool,
     /// How long idle connections are kept when the end begins, for requests that are on the wire already.
     pub linger: Duration,
     /// How long requests in flight may take to finish at the end.
@@ -116,7 +117,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Connections<S> {
     app: S,
     config: ServeConfig,
-    http: http1::Builder,
+    protocols: Protocols,
     /// Whether answers are to say `Connection: close`.
     closing: Arc<AtomicBool>,
     tasks: JoinSet<()>,
@@ -147,6 +148,8 @@ impl Default for ServeConfig {
             write_timeout: None,
             max_connections: None,
             close_idle: false,
+            #[cfg(feature = "http2")]
+            http2: false,
             linger: Duration::from_millis(100),
             grace: Duration::from_secs(30),
             heartbeat: None,
@@ -158,16 +161,11 @@ impl Default for ServeConfig {
 
 impl<S> Connections<S> {
     fn new(app: S, config: ServeConfig) -> Self {
-        // Not with hyper's `pipeline_flush`: it holds back an answer for as long as bytes of the client are unread, and
-        // loses the answer to a request that cannot be parsed.
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
-            .max_header_size(config.max_header_bytes);
+        let protocols = Protocols::new(&config);
         Self {
             app,
             config,
-            http,
+            protocols,
             closing: Arc::default(),
             tasks: JoinSet::new(),
             open: HashMap::new(),
@@ -316,7 +314,7 @@ impl<S> Connections<S> {
         let stream = Stream::new(stream, self.config.write_timeout);
         let task = self
             .tasks
-            .spawn(drive(self.http.clone(), stream, service, ended));
+            .spawn(drive(self.protocols.clone(), stream, service, ended));
         let open = Open {
             end,
             activity,

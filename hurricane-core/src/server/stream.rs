@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "http2")]
+use bytes::BytesMut;
+#[cfg(feature = "http2")]
+use tokio::io::AsyncReadExt as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,7 +25,14 @@ pub(super) struct Stream {
     write_timeout: Option<Duration>,
     /// Runs from the moment the client takes nothing more.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// What was read to see which protocol it is, and is to be read again.
+    #[cfg(feature = "http2")]
+    seen: BytesMut,
 }
+
+/// What a client that speaks HTTP/2 with prior knowledge says first.
+#[cfg(feature = "http2")]
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // === impl Stream ===
 
@@ -31,7 +42,26 @@ impl Stream {
             inner,
             write_timeout,
             waiting: None,
+            #[cfg(feature = "http2")]
+            seen: BytesMut::new(),
         }
+    }
+
+    /// Waits for as many bytes as it takes to see whether the client speaks HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(super) async fn speaks_http2(&mut self) -> io::Result<bool> {
+        while PREFACE.starts_with(&self.seen) && self.seen.len() < PREFACE.len() {
+            let rest = PREFACE.len() - self.seen.len();
+            if (&mut self.inner)
+                .take(rest as u64)
+                .read_buf(&mut self.seen)
+                .await?
+                == 0
+            {
+                return Ok(false);
+            }
+        }
+        Ok(self.seen == PREFACE)
     }
 
     /// Passes on what came of a write, unless it has been waiting for too long.
@@ -67,6 +97,12 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        #[cfg(feature = "http2")]
+        if !self.seen.is_empty() {
+            let count = self.seen.len().min(buffer.remaining());
+            buffer.put_slice(&self.seen.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
