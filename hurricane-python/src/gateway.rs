@@ -105,6 +105,8 @@ pub(crate) struct State {
     /// In the order of arrival, which is that of their stream ids.
     queue: VecDeque<Job>,
     slots: Vec<Option<Slot>>,
+    /// How many requests the slot at each place has answered.
+    served: Vec<u64>,
     /// The event loops, and what waits for them.
     pub(crate) lanes: Lanes,
     /// Of the slot that was added last.
@@ -141,6 +143,7 @@ impl Gateway {
         let state = State {
             queue: VecDeque::new(),
             slots: Vec::new(),
+            served: Vec::new(),
             lanes: Lanes::default(),
             serial: 0,
             executing: 0,
@@ -301,6 +304,16 @@ impl Gateway {
         self.lock().slot(id).is_none_or(|slot| !slot.is_busy())
     }
 
+    /// How many requests these slots have answered.
+    pub(crate) fn served(&self, slots: &[SlotId]) -> u64 {
+        let mut state = self.lock();
+        let served = slots.iter().map(|id| match state.slot(*id) {
+            Some(_) => state.served[id.place],
+            None => 0,
+        });
+        served.sum()
+    }
+
     /// Takes away a slot whose channel has ended. `begun` is the last request that it began.
     pub(crate) fn close(&self, id: SlotId, begun: Option<i32>) {
         let mut state = self.lock();
@@ -333,6 +346,7 @@ impl Gateway {
                 answers.push((job, reply));
             }
         }
+        state.served[id.place] += answers.len() as u64;
         self.settle(&mut state, id);
         drop(state);
         // Outside the lock: each of these wakes a connection.
@@ -466,8 +480,10 @@ impl State {
         let free = self.slots.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
             self.slots.push(None);
+            self.served.push(0);
             self.slots.len() - 1
         });
+        self.served[place] = 0;
         self.serial += 1;
         self.slots[place] = Some(Slot::new(link, self.serial));
         SlotId {

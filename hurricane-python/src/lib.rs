@@ -22,7 +22,7 @@
 //! use std::{sync::Arc, time::Duration};
 //!
 //! use hurricane_core::Traffic;
-//! use hurricane_python::{AsgiConfig, Gateway, GatewayConfig, Pool, PoolConfig, WorkerConfig};
+//! use hurricane_python::{AsgiConfig, Gateway, GatewayConfig, Pool, PoolConfig, RecycleConfig, WorkerConfig};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let gateway = Gateway::new(GatewayConfig::default(), Arc::new(Traffic::new()));
@@ -35,7 +35,12 @@
 //!     multiprocess: true,
 //!     start_timeout: Duration::from_secs(60),
 //! };
-//! let config = PoolConfig { workers: 2, worker, graceful_timeout: Duration::from_secs(30) };
+//! let config = PoolConfig {
+//!     workers: 2,
+//!     worker,
+//!     recycle: RecycleConfig::default(),
+//!     graceful_timeout: Duration::from_secs(30),
+//! };
 //! let pool = Pool::new(config, gateway.clone());
 //! pool.start(([127, 0, 0, 1], 8000).into()).await?;
 //!
@@ -56,6 +61,7 @@ mod job;
 mod pace;
 mod pool;
 mod reaper;
+mod recycle;
 mod request;
 mod response;
 mod service;
@@ -69,6 +75,7 @@ pub use self::{
     check::{LoopCheck, PythonCheck},
     gateway::{Gateway, GatewayConfig},
     pool::{Pool, PoolConfig},
+    recycle::RecycleConfig,
     response::{Body, BodyError},
     startup::{Startup, StartupConfig, TaskFailure},
     worker::{About, LoadFailure, StartError, WorkerConfig},

@@ -11,7 +11,7 @@ use std::{
 
 use hurricane_core::{Dispatcher, Event, EventKind, EventStatus};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     task::JoinSet,
     time::sleep,
 };
@@ -22,8 +22,13 @@ use crate::{
     backoff::Backoff,
     gateway::{Control, Gateway},
     reaper::Own,
+    recycle::{Meter, RecycleConfig, Worn},
     worker::{About, CheckAnswer, Command, StartError, Unfit, Worker, WorkerConfig},
 };
+
+/// How long a worker at least is kept that works but is too large, and how long it goes on when its
+/// replacement did not become ready.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// How many workers there are and how they are started and ended.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct PoolConfig {
     pub workers: usize,
     /// How each of them is started.
     pub worker: WorkerConfig,
+    /// When a worker that works is replaced.
+    pub recycle: RecycleConfig,
     /// How long a worker that is replaced may take to finish what it has begun.
     pub graceful_timeout: Duration,
 }
@@ -59,6 +66,12 @@ struct Shared {
     turn: AtomicUsize,
     /// Who tells others that a worker has crashed.
     dispatcher: OnceLock<Dispatcher>,
+    /// How many times new workers have been asked for.
+    asked: watch::Sender<u64>,
+    /// Held while a worker that works is replaced, and by one at a time.
+    recycling: Semaphore,
+    /// How many of them there have been.
+    recycled: AtomicUsize,
     own: Own,
     stop: CancellationToken,
     /// How long the workers may take to end, once they are to.
@@ -84,6 +97,9 @@ impl Pool {
             live: watch::Sender::new(vec![None; config.workers]),
             turn: AtomicUsize::new(0),
             dispatcher: OnceLock::new(),
+            asked: watch::Sender::new(0),
+            recycling: Semaphore::new(1),
+            recycled: AtomicUsize::new(0),
             own: Own::default(),
             stop: CancellationToken::new(),
             farewell: OnceLock::new(),
@@ -174,6 +190,12 @@ impl Pool {
         &self.shared.gateway
     }
 
+    /// Replaces all workers by new ones, one after the other, as in
+    /// [recycling](RecycleConfig). One that does not become ready leaves the old one at work.
+    pub fn reload(&self) {
+        self.shared.asked.send_modify(|count| *count += 1);
+    }
+
     pub(crate) fn asker(&self) -> Asker {
         Asker(Arc::clone(&self.shared))
     }
@@ -247,38 +269,12 @@ impl Seat {
     /// Looks after one worker after the other until the pool stops.
     async fn run(mut self, mut worker: Worker) {
         let stop = self.shared.stop.clone();
+        // A request for new workers that was there before this one was asks for nothing more.
+        let mut asked = self.shared.asked.subscribe();
         loop {
             let since = Instant::now();
-            let pid = worker.pid();
-            let Some(unfit) = stop.run_until_cancelled(worker.unfit()).await else {
-                break;
-            };
-            match &unfit {
-                Unfit::Ended(Ok(status)) => {
-                    tracing::error!(worker.pid = pid, "Worker ended unexpectedly: {status}");
-                }
-                Unfit::Ended(Err(error)) => {
-                    tracing::error!(worker.pid = pid, %error, "Worker is lost");
-                }
-                Unfit::Stuck => tracing::error!(
-                    worker.pid = pid,
-                    "Worker hangs: its event loop does not turn; replacing it"
-                ),
-                Unfit::Hung => tracing::error!(
-                    worker.pid = pid,
-                    "Worker hangs: a request has passed its timeout; replacing it"
-                ),
-                Unfit::Broken => tracing::error!(
-                    worker.pid = pid,
-                    "Worker cannot be understood; replacing it"
-                ),
-            }
-            self.tell(pid, &unfit);
-            if matches!(unfit, Unfit::Ended(_)) {
-                self.is_empty();
-            }
             let next = stop
-                .run_until_cancelled(self.replacement(since.elapsed()))
+                .run_until_cancelled(self.next(&mut worker, &mut asked, since))
                 .await;
             let Some(next) = next else { break };
             self.takes(&next);
@@ -297,6 +293,103 @@ impl Seat {
         worker
             .stop(limit.unwrap_or(self.shared.config.graceful_timeout))
             .await;
+    }
+
+    /// Waits until there is a reason to replace a worker, and for its replacement.
+    async fn next(
+        &mut self,
+        worker: &mut Worker,
+        asked: &mut watch::Receiver<u64>,
+        since: Instant,
+    ) -> Worker {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let meter = Meter::of(worker, &shared.gateway);
+            let worn = tokio::select! {
+                biased;
+                unfit = worker.unfit() => {
+                    self.mourn(worker.pid(), &unfit);
+                    return self.replacement(since.elapsed()).await;
+                }
+                // An error cannot be: the sender is shared.
+                _ = asked.changed() => Worn::Asked,
+                worn = shared.config.recycle.worn(&meter) => worn,
+            };
+            // While the replacement starts, the worker may die of something else.
+            let pid = worker.pid();
+            let next = tokio::select! {
+                biased;
+                unfit = worker.unfit() => {
+                    self.mourn(worker.pid(), &unfit);
+                    return self.replacement(since.elapsed()).await;
+                }
+                next = self.renewal(worn, pid, since.elapsed()) => next,
+            };
+            if let Some(next) = next {
+                return next;
+            }
+        }
+    }
+
+    /// The replacement of a worker that works; none when it does not become ready.
+    async fn renewal(&self, worn: Worn, pid: Option<u32>, uptime: Duration) -> Option<Worker> {
+        let shared = &self.shared;
+        let alone = shared.recycling.acquire().await;
+        let _alone = alone.expect("the semaphore is not closed");
+        let number = shared.recycled.fetch_add(1, Relaxed) + 1;
+        match worn {
+            Worn::Memory { .. } => {
+                tracing::warn!(worker.pid = pid, "{worn} (restart #{number})");
+                // One that is too large from the beginning is not replaced again and again.
+                sleep(PAUSE.saturating_sub(uptime)).await;
+            }
+            Worn::Requests(_) | Worn::Asked => {
+                tracing::info!(worker.pid = pid, "{worn}; replacing it");
+            }
+        }
+        match shared.start_worker(self.server).await {
+            Ok(worker) => Some(worker),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(
+                    worker.pid = pid,
+                    error,
+                    "The next worker did not become ready, the old one goes on"
+                );
+                if !matches!(worn, Worn::Asked) {
+                    sleep(PAUSE).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// Tells that a worker is to be replaced because something is wrong with it.
+    fn mourn(&self, pid: Option<u32>, unfit: &Unfit) {
+        match unfit {
+            Unfit::Ended(Ok(status)) => {
+                tracing::error!(worker.pid = pid, "Worker ended unexpectedly: {status}");
+            }
+            Unfit::Ended(Err(error)) => {
+                tracing::error!(worker.pid = pid, %error, "Worker is lost");
+            }
+            Unfit::Stuck => tracing::error!(
+                worker.pid = pid,
+                "Worker hangs: its event loop does not turn; replacing it"
+            ),
+            Unfit::Hung => tracing::error!(
+                worker.pid = pid,
+                "Worker hangs: a request has passed its timeout; replacing it"
+            ),
+            Unfit::Broken => tracing::error!(
+                worker.pid = pid,
+                "Worker cannot be understood; replacing it"
+            ),
+        }
+        self.tell(pid, unfit);
+        if matches!(unfit, Unfit::Ended(_)) {
+            self.is_empty();
+        }
     }
 
     fn tell(&self, pid: Option<u32>, unfit: &Unfit) {

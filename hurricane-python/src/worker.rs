@@ -202,9 +202,9 @@ pub(crate) struct Worker {
     trouble: watch::Receiver<Trouble>,
     child: Child,
     links: Vec<Link>,
-    slots: Vec<SlotId>,
+    pub(crate) slots: Vec<SlotId>,
     /// Its event loop, where it has one.
-    lane: Option<(LaneLink, LaneId)>,
+    pub(crate) lane: Option<(LaneLink, LaneId)>,
     _claim: Option<Claim>,
 }
 
