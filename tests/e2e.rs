@@ -22,6 +22,8 @@ mod options;
 #[cfg(test)]
 mod probes;
 #[cfg(test)]
+mod recycling;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod startup;

@@ -4,6 +4,7 @@
     reason = "what documents an option is the text of --help"
 )]
 
+pub(crate) mod recycle;
 pub(crate) mod startup;
 pub(crate) mod table;
 
@@ -11,7 +12,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::startup::StartupArgs;
+use self::{recycle::RecycleArgs, startup::StartupArgs};
 use crate::{
     exit,
     value::{self, Events, Words},
@@ -50,6 +51,8 @@ pub(crate) struct ServeArgs {
     pub(crate) startup: StartupArgs,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
+    #[command(flatten)]
+    pub(crate) recycle: RecycleArgs,
     #[command(flatten)]
     pub(crate) asgi: AsgiArgs,
     #[command(flatten)]

@@ -20,15 +20,18 @@ use hurricane_core::{
 };
 use hurricane_python::{
     AsgiConfig, BodyError, EventLoop, Gateway, GatewayConfig, Interface, Lifespan, Pool,
-    PoolConfig, StartError, Startup, StartupConfig, TaskFailure, WorkerConfig,
+    PoolConfig, RecycleConfig, StartError, Startup, StartupConfig, TaskFailure, WorkerConfig,
 };
 use hyper::body::Incoming;
+use tokio::signal::unix::{SignalKind, signal};
 use tower::{Layer, Service};
 use tracing::{error, info};
 
 use crate::{
     access::AccessLog,
-    args::{AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs},
+    args::{
+        AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs, recycle::RecycleArgs,
+    },
     exit::Usage,
     webhook,
 };
@@ -57,6 +60,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
 
     // From the application outward: its workers, the queue before them, the counting.
     let traffic = Arc::new(Traffic::new());
+    let lifetime = Arc::clone(&traffic);
     let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
     let config = pool_config(args)?;
     let startup = Startup::new(startup_config(args, &config));
@@ -76,6 +80,9 @@ async fn serve(args: &ServeArgs) -> Result<()> {
             grace: args.stop.graceful_timeout,
             ..ServeConfig::default()
         });
+    if let Some(limit) = args.recycle.max_lifetime {
+        builder = builder.check(lifetime_check(limit, lifetime), [Probe::Liveness]);
+    }
     for (check, probes) in pool.checks() {
         builder = builder.check(check, probes);
     }
@@ -105,6 +112,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     }
     let hurricane = build(builder)?;
     pool.tell(hurricane.dispatcher().clone());
+    reload_on_hangup(pool.clone())?;
     info!(
         "hurricane {} (pid {})",
         env!("CARGO_PKG_VERSION"),
@@ -166,6 +174,18 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         open(bound, AccessLog::new(app), place, probes).await?;
     }
     info!("Stopped");
+    Ok(())
+}
+
+/// Replaces the workers on SIGHUP, which without that would end the process.
+fn reload_on_hangup(pool: Pool) -> Result<()> {
+    let mut hangups = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            info!("Received signal SIGHUP. Replacing the workers.");
+            pool.reload();
+        }
+    });
     Ok(())
 }
 
@@ -262,8 +282,20 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
     Ok(PoolConfig {
         workers: args.work.workers,
         worker,
+        recycle: recycle_config(&args.recycle),
         graceful_timeout: args.stop.graceful_timeout,
     })
+}
+
+fn recycle_config(args: &RecycleArgs) -> RecycleConfig {
+    let max_requests = args.max_requests.map(|count| count as u64);
+    RecycleConfig {
+        max_requests,
+        jitter: args
+            .max_requests_jitter
+            .unwrap_or(max_requests.unwrap_or_default() / 10),
+        max_memory: args.max_memory,
+    }
 }
 
 fn asgi_config(args: &AsgiArgs) -> AsgiConfig {
@@ -344,6 +376,19 @@ fn queue_check(limit: usize, traffic: Arc<Traffic>) -> impl Check {
     })
 }
 
+/// Not alive once more requests have been answered than one life has.
+fn lifetime_check(limit: usize, traffic: Arc<Traffic>) -> impl Check {
+    check_fn("lifetime", move || {
+        let count = traffic.completed();
+        let result = if count > limit as u64 {
+            CheckResult::saturated(format!("{count} requests answered, the limit is {limit}"))
+        } else {
+            CheckResult::pass_with(format!("{count} of {limit} requests answered"))
+        };
+        std::future::ready(result)
+    })
+}
+
 /// A configuration that cannot be built is the user's: the same path for two probes, a URL that is none.
 fn build(builder: Builder) -> Result<Hurricane> {
     builder.build().map_err(|error| match error {
@@ -358,6 +403,10 @@ fn build(builder: Builder) -> Result<Hurricane> {
 /// Says where everything is, before the application is loaded.
 fn tell(args: &ServeArgs, place: ProbePlace, bound: &BoundServer) {
     let app = bound.local_addr().port();
+    if let Some(limit) = args.recycle.max_memory {
+        let limit = limit >> 20;
+        info!("Starting memory allocation check with maximum memory set to {limit} Mb");
+    }
     let paths = bound.hurricane().probes().paths();
     let path = |endpoint| paths.path(endpoint).unwrap_or_default();
     let routes = format!(

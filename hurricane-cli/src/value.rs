@@ -56,6 +56,18 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         })
 }
 
+/// A size of memory: a number of MiB, or a number with a unit.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let wrong =
+        || "this is a number of megabytes, or a number with a unit, such as 512M or 2G".to_owned();
+    let size = if text.ends_with(|last: char| last.is_ascii_digit()) {
+        size(&format!("{text}M"))
+    } else {
+        size(text)
+    };
+    size.ok().filter(|size| *size > 0).ok_or_else(wrong)
+}
+
 /// What switches an option that is a flag on or off.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -157,6 +169,16 @@ mod tests {
         assert_eq!(size("2GiB"), Ok(2 << 30));
         for wrong in ["", "M", "-1", "1T", "99999999999G"] {
             assert!(size(wrong).is_err(), "{wrong:?} is no size");
+        }
+    }
+
+    #[test]
+    fn reads_sizes_of_memory() {
+        assert_eq!(memory("512"), Ok(512 << 20));
+        assert_eq!(memory("512M"), Ok(512 << 20));
+        assert_eq!(memory("2G"), Ok(2 << 30));
+        for wrong in ["", "0", "-1", "much"] {
+            assert!(memory(wrong).is_err(), "{wrong:?} is no size");
         }
     }
 

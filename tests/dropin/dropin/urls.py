@@ -17,7 +17,16 @@ def process(request):
                          "threads": len(slots)})
 
 
+def grow(request):
+    """Keeps some megabytes for ever."""
+    KEPT.append(bytearray(os.urandom(1 << 20) * 8))
+    return HttpResponse(str(os.getpid()))
+
+
+KEPT = []
+
 urlpatterns = [
     path("", index),
+    path("grow", grow),
     path("process", process),
 ]
