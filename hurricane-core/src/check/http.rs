@@ -8,8 +8,6 @@ use http::{
     Method, Request, StatusCode,
     header::{ACCEPT, AUTHORIZATION, USER_AGENT},
 };
-use http_body_util::Full;
-use hyper_util::client::proxy::matcher::Matcher;
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{Check, CheckResult};
@@ -50,7 +48,6 @@ pub struct HttpCheck {
     target: Result<Target, String>,
     expected: RangeInclusive<u16>,
     warn_above: Duration,
-    proxies: Matcher,
     /// Made at the first run.
     client: OnceCell<Client>,
 }
@@ -68,7 +65,6 @@ impl HttpCheck {
             target: Target::parse(url.as_ref()),
             expected: 200..=399,
             warn_above: Duration::MAX,
-            proxies: Matcher::from_env(),
             client: OnceCell::new(),
         }
     }
@@ -90,10 +86,10 @@ impl HttpCheck {
     async fn get(&self, target: &Target) -> Result<StatusCode, String> {
         let client = self
             .client
-            .get_or_try_init(|| Client::new(&target.uri, &self.proxies))
+            .get_or_try_init(|| Client::new(&target.uri))
             .await
             .map_err(|error| chain(&error))?;
-        let mut request = Request::new(Full::new(Bytes::new()));
+        let mut request = Request::new(Bytes::new());
         *request.method_mut() = Method::GET;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, http::HeaderValue::from_static(AGENT));
@@ -148,6 +144,7 @@ impl fmt::Debug for HttpCheck {
 mod tests {
     use std::net::SocketAddr;
 
+    use rustls::RootCertStore;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -155,7 +152,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::Status;
+    use crate::{Status, webhook::http::client::trusting};
 
     /// Answers one request with `status`; the handle gives its head.
     async fn server(status: &'static str) -> (SocketAddr, JoinHandle<String>) {
@@ -176,10 +173,14 @@ mod tests {
 
     /// A check that uses no proxy, wherever the tests run.
     fn check(url: &str) -> HttpCheck {
-        HttpCheck {
-            proxies: Matcher::builder().build(),
-            ..HttpCheck::new("peer", url)
+        let mut check = HttpCheck::new("peer", url);
+        if let Ok(target) = &check.target {
+            let tls = trusting(RootCertStore::empty()).unwrap();
+            let builder = reqwest::Client::builder().no_proxy();
+            let client = Client::build(&target.uri, builder, tls).unwrap();
+            check.client = OnceCell::new_with(Some(client));
         }
+        check
     }
 
     #[tokio::test]

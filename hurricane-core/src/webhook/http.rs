@@ -14,8 +14,6 @@ use http::{
     header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
     response::Parts,
 };
-use http_body_util::Full;
-use hyper_util::client::proxy::matcher::Matcher;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
     sync::OnceCell,
@@ -84,7 +82,6 @@ pub struct HttpWebhook {
     timeout: Duration,
     patience: Duration,
     backoff: ExponentialBuilder,
-    proxies: Matcher,
     /// Made at the first delivery.
     client: OnceCell<Client>,
     /// The receiver has said that it wants no more.
@@ -140,7 +137,6 @@ impl HttpWebhook {
                 .with_max_delay(Duration::from_secs(15))
                 .with_max_times(5)
                 .with_jitter(),
-            proxies: Matcher::from_env(),
             client: OnceCell::new(),
             gone: AtomicBool::new(false),
         }
@@ -286,9 +282,9 @@ impl HttpWebhook {
         target: &Target,
         id: &HeaderValue,
         body: &Bytes,
-    ) -> Result<Request<Full<Bytes>>, http::Error> {
+    ) -> Result<Request<Bytes>, http::Error> {
         let timestamp = now();
-        let mut request = Request::post("/").body(Full::new(body.clone()))?;
+        let mut request = Request::post("/").body(body.clone())?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -326,7 +322,7 @@ impl Webhook for HttpWebhook {
         let target = self.sound()?;
         let client = self
             .client
-            .get_or_try_init(|| Client::new(&target.uri, &self.proxies))
+            .get_or_try_init(|| Client::new(&target.uri))
             .await?;
         let id = new_id()?;
         let body = match &self.template {

@@ -1,31 +1,13 @@
-//! One request over a connection of its own: events are few, so nothing is kept open between them.
+//! Requests to one server, by reqwest.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderValue, Request, Uri,
-    header::{HOST, PROXY_AUTHORIZATION},
-    response::Parts,
-    uri::Scheme,
-};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{
-    client::conn::http1,
-    rt::{Read, Write},
-};
-use hyper_util::{
-    client::{
-        legacy::connect::{HttpConnector, proxy::Tunnel},
-        proxy::matcher::{Intercept, Matcher},
-    },
-    rt::TokioIo,
-};
-use rustls::{ClientConfig, pki_types::ServerName};
+use http::{Request, Response, Uri, response::Parts, uri::Scheme};
+use reqwest::{ClientBuilder, Url, redirect};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::{task, time};
-use tokio_rustls::TlsConnector;
-use tower::ServiceExt as _;
 
 use crate::webhook::WebhookError;
 
@@ -37,126 +19,90 @@ const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// Sends requests to one server, by way of a proxy where the environment names one.
 pub(crate) struct Client {
-    uri: Uri,
-    host: HeaderValue,
-    way: Way,
-    /// None for plain HTTP.
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-}
-
-/// How the server is reached.
-enum Way {
-    Direct(HttpConnector),
-    /// A proxy that passes bytes on.
-    Tunnel(Tunnel<HttpConnector>),
-    /// A proxy that passes requests on.
-    Forward(HttpConnector, Intercept),
+    url: Url,
+    client: reqwest::Client,
 }
 
 // === impl Client ===
 
 impl Client {
-    /// A client for the server of `uri`, which has a host.
-    pub(crate) async fn new(uri: &Uri, proxies: &Matcher) -> Result<Self, WebhookError> {
+    /// A client for the server of `uri`, which trusts whom the system trusts.
+    pub(crate) async fn new(uri: &Uri) -> Result<Self, WebhookError> {
+        let builder = reqwest::Client::builder();
         if uri.scheme() != Some(&Scheme::HTTPS) {
-            return Self::with_tls(uri, proxies, None);
+            // Small images have no certificates, which is no reason to refuse plain HTTP.
+            let nobody = trusting(RootCertStore::empty()).map_err(no_tls)?;
+            return Self::build(uri, builder, nobody);
         }
         // It reads the certificates of the system, which takes a moment.
-        let config = task::spawn_blocking(system_tls)
+        let system = task::spawn_blocking(trusting_the_system)
             .await
             .unwrap_or_else(|panicked| Err(panicked.into()))
-            .map_err(|error| WebhookError::new("TLS could not be set up").with_source(error))?;
-        Self::with_tls(uri, proxies, Some(config))
+            .map_err(no_tls)?;
+        Self::build(uri, builder, system)
     }
 
-    /// The same, with a TLS configuration of the caller's.
-    pub(crate) fn with_tls(
+    /// The same, with what the caller knows of proxies and certificates.
+    pub(crate) fn build(
         uri: &Uri,
-        proxies: &Matcher,
-        tls: Option<ClientConfig>,
+        builder: ClientBuilder,
+        tls: ClientConfig,
     ) -> Result<Self, WebhookError> {
-        let broken = |error: BoxError| WebhookError::new("the URL is not valid").with_source(error);
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let tls = tls.map(|config| {
-            let name = uri.host().unwrap_or_default();
-            let name = name.trim_start_matches('[').trim_end_matches(']');
-            let name = ServerName::try_from(name.to_owned())?;
-            Ok((TlsConnector::from(Arc::new(config)), name))
-        });
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let way = match proxies.intercept(uri) {
-            None => Way::Direct(connector),
-            Some(proxy) if proxy.uri().scheme() != Some(&Scheme::HTTP) => {
-                return Err(WebhookError::new(
-                    "the proxy that the environment names is not an http:// one",
-                ));
-            }
-            Some(proxy) if tls.is_some() => {
-                let tunnel = Tunnel::new(proxy.uri().clone(), connector);
-                Way::Tunnel(match proxy.basic_auth() {
-                    Some(auth) => tunnel.with_auth(auth.clone()),
-                    None => tunnel,
-                })
-            }
-            Some(proxy) => Way::Forward(connector, proxy),
-        };
-        Ok(Self {
-            uri: uri.clone(),
-            host: HeaderValue::try_from(authority).map_err(|error| broken(error.into()))?,
-            way,
-            tls: tls.transpose().map_err(broken)?,
-        })
+        let url = Url::parse(&uri.to_string())
+            .map_err(|error| WebhookError::new("the URL is not valid").with_source(error))?;
+        let client = builder
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            // Requests are few, so nothing is kept open between them.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| {
+                WebhookError::new("the HTTP client could not be made").with_source(error)
+            })?;
+        Ok(Self { url, client })
     }
 
-    /// Sends a request, and returns the head of the answer.
-    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Parts, BoxError> {
-        request.headers_mut().insert(HOST, self.host.clone());
-        *request.uri_mut() = match &self.way {
-            Way::Forward(..) => self.uri.clone(),
-            Way::Direct(_) | Way::Tunnel(_) => self
-                .uri
-                .path_and_query()
-                .map_or_else(|| Uri::from_static("/"), |path| path.clone().into()),
-        };
-        let stream = match &self.way {
-            Way::Direct(connector) => connector.clone().oneshot(self.uri.clone()).await?,
-            Way::Tunnel(tunnel) => tunnel.clone().oneshot(self.uri.clone()).await?,
-            Way::Forward(connector, proxy) => {
-                if let Some(auth) = proxy.basic_auth() {
-                    let headers = request.headers_mut();
-                    headers.insert(PROXY_AUTHORIZATION, auth.clone());
+    /// Sends a request to the URL, and returns the head of the answer.
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Parts, BoxError> {
+        let (head, body) = request.into_parts();
+        let request = self
+            .client
+            .request(head.method, self.url.clone())
+            .headers(head.headers)
+            .body(body);
+        // The URL may hold secrets.
+        let mut answer = request.send().await.map_err(reqwest::Error::without_url)?;
+        let mut head = Response::new(());
+        *head.status_mut() = answer.status();
+        *head.headers_mut() = answer.headers().clone();
+        task::spawn(time::timeout(BODY_TIME, async move {
+            let mut read = 0;
+            while let Ok(Some(chunk)) = answer.chunk().await {
+                read += chunk.len();
+                if read > BODY {
+                    break;
                 }
-                connector.clone().oneshot(proxy.uri().clone()).await?
             }
-        };
-        match &self.tls {
-            None => exchange(stream, request).await,
-            Some((tls, name)) => {
-                let stream = tls.connect(name.clone(), TokioIo::new(stream)).await?;
-                exchange(TokioIo::new(stream), request).await
-            }
-        }
+        }));
+        Ok(head.into_parts().0)
     }
 }
 
-async fn exchange<T>(stream: T, request: Request<Full<Bytes>>) -> Result<Parts, BoxError>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    // It ends when the sender and the body of the answer are dropped; its error is the request's too.
-    task::spawn(connection);
-    let (head, body) = sender.send_request(request).await?.into_parts();
-    task::spawn(time::timeout(BODY_TIME, Limited::new(body, BODY).collect()));
-    Ok(head)
+fn no_tls(error: BoxError) -> WebhookError {
+    WebhookError::new("TLS could not be set up").with_source(error)
 }
 
-/// TLS as the system trusts it, with a provider of our own, so that none needs to be installed for the whole process.
-fn system_tls() -> Result<ClientConfig, BoxError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+/// TLS with a provider of our own, so that none needs to be installed for the whole process.
+pub(crate) fn trusting(roots: RootCertStore) -> Result<ClientConfig, BoxError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+pub(crate) fn trusting_the_system() -> Result<ClientConfig, BoxError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_platform_verifier()?
         .with_no_client_auth();
