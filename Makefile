@@ -12,7 +12,7 @@ VENV_PYTHON := $(VENV_DIR)/bin/python
 HURRICANE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/hurricane
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel demo test lint features api api-update package docs clean
+.PHONY: help setup build wheel demo test bench lint features api api-update package docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ test: setup ## Run the tests: Rust, the Python package, the example
 	cargo test --workspace --all-features
 	PYTHONPATH=python $(VENV_PYTHON) -m unittest discover -s python/tests
 	cd $(EXAMPLE) && $(VENV_PYTHON) manage.py test
+
+bench: ## Measure the library: layers, scrapes, checks; takes some minutes
+	cargo bench -p hurricane-core --bench layer --bench render --bench checks
 
 lint: setup ## Check the formatting, run clippy and ruff
 	cargo fmt --check
