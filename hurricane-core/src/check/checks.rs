@@ -1,7 +1,7 @@
 //! The registered checks, which come and go while they are asked.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -193,37 +193,45 @@ impl Checks {
     }
 
     /// Picks the selected checks of a probe; looks at no others where they are named.
+    ///
+    /// A selection comes from whoever asks, and may be long: nothing is compared with everything.
     pub(super) fn pick(&self, probe: Probe, selection: &Selection) -> Picked {
         self.inner.read(|catalog| {
-            let named = |name: &String| {
-                let entry = catalog.by_name.get(&**name);
+            let named = |name: &str| {
+                let entry = catalog.by_name.get(name);
                 entry.filter(|entry| entry.slot.config.probes().contains(&probe))
             };
             let mut picked = Picked::these(Vec::new());
+            let mut excluded = BTreeSet::new();
+            let mut unknown = BTreeSet::new();
             for name in &selection.exclude {
-                let list = match named(name) {
-                    Some(_) => &mut picked.excluded,
-                    None => &mut picked.unknown,
-                };
-                push_new(list, name);
+                match named(name) {
+                    Some(entry) if excluded.insert(entry.number) => {
+                        picked.excluded.push(name.clone());
+                    }
+                    None if unknown.insert(name) => picked.unknown.push(name.clone()),
+                    Some(_) | None => {}
+                }
             }
             if selection.only.is_empty() {
-                let slots = catalog.by_probe[probe as usize].values();
-                let wanted = slots.filter(|slot| {
-                    selection.wants(&slot.name, &slot.config.tags)
-                        && !selection.excludes(&slot.name)
-                });
-                picked.slots = wanted.cloned().collect();
+                let tags: HashSet<_> = selection.tags.iter().map(|tag| &**tag).collect();
+                let tagged = |slot: &Slot| {
+                    tags.is_empty() || slot.config.tags.iter().any(|tag| tags.contains(&**tag))
+                };
+                let slots = catalog.by_probe[probe as usize].iter();
+                let wanted =
+                    slots.filter(|(number, slot)| !excluded.contains(number) && tagged(slot));
+                picked.slots = wanted.map(|(_, slot)| Arc::clone(slot)).collect();
                 return picked;
             }
             let mut chosen = BTreeMap::new();
             for name in &selection.only {
                 match named(name) {
-                    Some(_) if selection.excludes(name) => {}
-                    Some(entry) => {
+                    Some(entry) if !excluded.contains(&entry.number) => {
                         chosen.insert(entry.number, Arc::clone(&entry.slot));
                     }
-                    None => push_new(&mut picked.unknown, name),
+                    None if unknown.insert(name) => picked.unknown.push(name.clone()),
+                    Some(_) | None => {}
                 }
             }
             picked.slots = chosen.into_values().collect();
@@ -311,12 +319,6 @@ impl Picked {
             excluded: Vec::new(),
             unknown: Vec::new(),
         }
-    }
-}
-
-fn push_new(names: &mut Vec<String>, name: &str) {
-    if names.iter().all(|other| other != name) {
-        names.push(name.to_owned());
     }
 }
 

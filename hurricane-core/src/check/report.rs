@@ -144,20 +144,18 @@ impl Selection {
         self.only.is_empty() && self.exclude.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether something with this name and these tags is wanted, apart from exclusions.
-    pub(crate) fn wants(&self, name: &str, tags: &[Cow<'static, str>]) -> bool {
-        if !self.only.is_empty() {
-            return self.only.iter().any(|only| only == name);
-        }
-        self.tags.is_empty() || self.tags.iter().any(|tag| tags.iter().any(|of| of == tag))
-    }
-
     /// Whether something of this name, without tags, is wanted and not excluded.
     #[cfg(feature = "server")]
     pub(crate) fn takes(&self, name: &str) -> bool {
-        self.wants(name, &[]) && !self.excludes(name)
+        let wanted = if self.only.is_empty() {
+            self.tags.is_empty()
+        } else {
+            self.only.iter().any(|only| only == name)
+        };
+        wanted && !self.excludes(name)
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn excludes(&self, name: &str) -> bool {
         self.exclude.iter().any(|excluded| excluded == name)
     }

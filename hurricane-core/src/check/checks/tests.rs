@@ -207,3 +207,35 @@ async fn a_rehearsal_asks_every_check_once() {
     runner.rehearse().await;
     assert_eq!(runs.load(SeqCst), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_blocks_its_thread_blocks_no_second_one() {
+    let policy = CheckPolicy {
+        timeout: Duration::from_millis(20),
+        ..CheckPolicy::default()
+    };
+    let runner = CheckRunner::new(&[], policy, Arc::new(Traffic::new()), Handle::current());
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(blocked);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&runs);
+    let check = check_fn("blocks", move || {
+        count.fetch_add(1, SeqCst);
+        // Until there is nobody left to send.
+        let _ = blocked.lock().unwrap().recv();
+        future::ready(CheckResult::pass())
+    });
+    runner.checks().add(check, Probe::Readiness).unwrap();
+    for _ in 0..5 {
+        let report = runner.ask(Probe::Readiness).await;
+        assert_eq!(report.status(), Status::Fail);
+    }
+    assert_eq!(runs.load(SeqCst), 1);
+    drop(release);
+    let healed = async {
+        while runner.ask(Probe::Readiness).await.status() != Status::Pass {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(Duration::from_secs(5), healed).await.unwrap();
+}
