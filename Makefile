@@ -58,8 +58,8 @@ test: setup ## Run the tests: Rust, the Python package, the example
 	PYTHONPATH=python $(VENV_PYTHON) -m unittest discover -s python/tests
 	cd $(EXAMPLE) && $(VENV_PYTHON) manage.py test
 
-bench: ## Measure the library: layers, scrapes, checks; takes some minutes
-	cargo bench -p hurricane-core --bench layer --bench render --bench checks
+bench: ## Measure the library: layers, scrapes, checks, probes; takes some minutes
+	cargo bench -p hurricane-core --bench layer --bench render --bench checks --bench probe
 
 lint: setup ## Check the formatting, run clippy and ruff
 	cargo fmt --check
