@@ -303,12 +303,14 @@ impl Seat {
         since: Instant,
     ) -> Worker {
         let shared = Arc::clone(&self.shared);
+        // Once the process has ended it has no id any more.
+        let pid = worker.pid();
         loop {
             let meter = Meter::of(worker, &shared.gateway);
             let worn = tokio::select! {
                 biased;
                 unfit = worker.unfit() => {
-                    self.mourn(worker.pid(), &unfit);
+                    self.mourn(pid, &unfit);
                     return self.replacement(since.elapsed()).await;
                 }
                 // An error cannot be: the sender is shared.
@@ -316,11 +318,10 @@ impl Seat {
                 worn = shared.config.recycle.worn(&meter) => worn,
             };
             // While the replacement starts, the worker may die of something else.
-            let pid = worker.pid();
             let next = tokio::select! {
                 biased;
                 unfit = worker.unfit() => {
-                    self.mourn(worker.pid(), &unfit);
+                    self.mourn(pid, &unfit);
                     return self.replacement(since.elapsed()).await;
                 }
                 next = self.renewal(worn, pid, since.elapsed()) => next,
