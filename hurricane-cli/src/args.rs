@@ -261,6 +261,18 @@ pub(crate) struct AsgiArgs {
     /// How long a request may go on when its client has gone; then its task is cancelled
     #[arg(long, env = "HURRICANE_DISCONNECT_GRACE", value_name = "TIME", default_value = "10s", value_parser = value::duration)]
     pub(crate) disconnect_grace: Duration,
+
+    /// How often to ask the client of a WebSocket whether it is still there; 0 is never
+    #[arg(long, env = "HURRICANE_WS_PING_INTERVAL", value_name = "TIME", default_value = "20s", value_parser = value::duration)]
+    pub(crate) ws_ping_interval: Duration,
+
+    /// How long it may take to answer that; then the WebSocket is closed
+    #[arg(long, env = "HURRICANE_WS_PING_TIMEOUT", value_name = "TIME", default_value = "20s", value_parser = value::duration)]
+    pub(crate) ws_ping_timeout: Duration,
+
+    /// The longest message of a client on a WebSocket, in bytes or with a unit (K, M, G)
+    #[arg(long, env = "HURRICANE_WS_MAX_SIZE", value_name = "SIZE", default_value = "16M", value_parser = value::size)]
+    pub(crate) ws_max_size: u64,
 }
 
 /// The end.

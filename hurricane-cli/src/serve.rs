@@ -20,7 +20,8 @@ use hurricane_core::{
 };
 use hurricane_python::{
     AsgiConfig, BodyError, EventLoop, Gateway, GatewayConfig, Interface, Lifespan, Pool,
-    PoolConfig, RecycleConfig, StartError, Startup, StartupConfig, TaskFailure, WorkerConfig,
+    PoolConfig, RecycleConfig, StartError, Startup, StartupConfig, TaskFailure, WebSocketConfig,
+    WorkerConfig,
 };
 use hyper::body::Incoming;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,7 +37,8 @@ use crate::{
     webhook,
 };
 
-/// The metric of the event loops.
+/// The metrics of ASGI applications.
+const WEBSOCKETS: &str = "hurricane_websockets";
 const LOOP_LAG: &str = "hurricane_event_loop_lag_seconds";
 
 /// Longer than the pool takes to end its workers, beyond what an ASGI application does at its end.
@@ -88,6 +90,10 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     }
     // What is not called as ASGI for sure may turn out to be.
     if !matches!(args.app.interface, InterfaceArg::Wsgi) {
+        let sockets = {
+            let gateway = gateway.clone();
+            move || std::future::ready(gateway.sockets() as f64)
+        };
         let lag = {
             let gateway = gateway.clone();
             move || std::future::ready(gateway.loop_lag().unwrap_or_default().as_secs_f64())
@@ -95,6 +101,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         let check = pool.loop_check(args.probe.check_max_age);
         builder = builder
             .check(check, [Probe::Liveness, Probe::Readiness])
+            .metric(metric_fn(WEBSOCKETS, "WebSockets that are open.", sockets))
             .metric(metric_fn(
                 LOOP_LAG,
                 "How late the slowest event loop of the application turns.",
@@ -147,10 +154,12 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let ending = Arc::new(OnceLock::new());
     tokio::spawn({
         let (lifecycle, ending) = (hurricane.lifecycle().clone(), Arc::clone(&ending));
-        let delay = args.stop.shutdown_delay;
+        let (gateway, delay) = (gateway.clone(), args.stop.shutdown_delay);
         async move {
             lifecycle.reached(Phase::Draining).await;
             ending.get_or_init(|| Instant::now() + delay + grace);
+            tokio::time::sleep(delay).await;
+            gateway.close_sockets();
         }
     });
     let hurricane = hurricane.on_shutdown("workers", async move || {
@@ -312,6 +321,11 @@ fn asgi_config(args: &AsgiArgs) -> AsgiConfig {
             LoopArg::Uvloop => EventLoop::Uvloop,
         },
         disconnect_grace: args.disconnect_grace,
+        websocket: WebSocketConfig {
+            ping_interval: Some(args.ws_ping_interval).filter(|interval| !interval.is_zero()),
+            ping_timeout: args.ws_ping_timeout,
+            max_size: usize::try_from(args.ws_max_size).unwrap_or(usize::MAX),
+        },
     }
 }
 

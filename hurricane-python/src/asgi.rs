@@ -17,6 +17,10 @@
 //! A request's body is given credit when the application's loop has taken the request, so one
 //! that was never taken can go to another worker when its own dies. How many a loop has taken it
 //! notes in the page that it shares.
+//!
+//! A WebSocket begins as a request, for which the queue and the concurrency hold like for others.
+//! When the application has accepted it, a [task of its own](socket) speaks the protocol with the
+//! client and messages with the loop, and it counts as a request no more.
 
 pub(crate) mod body;
 pub(crate) mod channel;
@@ -24,6 +28,7 @@ pub(crate) mod event;
 pub(crate) mod lane;
 pub(crate) mod outcome;
 pub(crate) mod service;
+pub(crate) mod socket;
 pub(crate) mod upload;
 
 use std::time::Duration;
@@ -76,6 +81,19 @@ pub struct AsgiConfig {
     pub event_loop: EventLoop,
     /// How long a request may go on after its client has gone; then its task is cancelled.
     pub disconnect_grace: Duration,
+    /// What holds for WebSockets.
+    pub websocket: WebSocketConfig,
+}
+
+/// What holds for WebSockets.
+#[derive(Clone, Debug)]
+pub struct WebSocketConfig {
+    /// How often a client is asked whether it is still there; `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How long it may take to say so; then the WebSocket is closed.
+    pub ping_timeout: Duration,
+    /// The longest message (bytes); a longer one closes the WebSocket.
+    pub max_size: usize,
 }
 
 // === impl Interface ===
@@ -132,6 +150,19 @@ impl Default for AsgiConfig {
             lifespan: Lifespan::default(),
             event_loop: EventLoop::default(),
             disconnect_grace: Duration::from_secs(10),
+            websocket: WebSocketConfig::default(),
+        }
+    }
+}
+
+// === impl WebSocketConfig ===
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            ping_interval: Some(Duration::from_secs(20)),
+            ping_timeout: Duration::from_secs(20),
+            max_size: 16 << 20,
         }
     }
 }

@@ -32,7 +32,7 @@ use hurricane_core::Traffic;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
-    asgi::{Interface, lane::Lanes},
+    asgi::{AsgiConfig, Interface, WebSocketConfig, lane::Lanes},
     job::{Job, JobBody},
     pace::{Pace, Spent},
     response::Body,
@@ -91,8 +91,8 @@ pub(crate) struct Ticket<'a> {
 struct Shared {
     config: GatewayConfig,
     traffic: Arc<Traffic>,
-    /// What the workers found the application to be, and how many requests an event loop may have.
-    application: OnceLock<(Interface, usize)>,
+    /// What the workers found the application to be, and how it is run.
+    application: OnceLock<(Interface, AsgiConfig)>,
     state: Mutex<State>,
     /// A request has come in.
     work: Notify,
@@ -228,13 +228,19 @@ impl Gateway {
         self.shared
             .application
             .get()
-            .map_or(1, |(_, concurrency)| *concurrency)
+            .map_or(1, |(_, asgi)| asgi.concurrency)
+    }
+
+    /// What holds for WebSockets.
+    pub(crate) fn websocket(&self) -> WebSocketConfig {
+        let application = self.shared.application.get();
+        application.map_or_else(Default::default, |(_, asgi)| asgi.websocket.clone())
     }
 
     /// Notes what the application is. It is the same for all workers.
-    pub(crate) fn serves(&self, interface: Interface, concurrency: usize) {
+    pub(crate) fn serves(&self, interface: Interface, asgi: &AsgiConfig) {
         // An error means that a worker has told before.
-        let _ = self.shared.application.set((interface, concurrency));
+        let _ = self.shared.application.set((interface, asgi.clone()));
     }
 
     /// Has what is new handed out, at the end of this turn of the runtime.

@@ -68,10 +68,11 @@ mod service;
 mod slot;
 mod sources;
 mod startup;
+mod websocket;
 mod worker;
 
 pub use self::{
-    asgi::{AsgiConfig, EventLoop, Interface, Lifespan},
+    asgi::{AsgiConfig, EventLoop, Interface, Lifespan, WebSocketConfig},
     check::{LoopCheck, PythonCheck},
     gateway::{Gateway, GatewayConfig},
     pool::{Pool, PoolConfig},

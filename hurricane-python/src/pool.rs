@@ -13,7 +13,7 @@ use hurricane_core::{Dispatcher, Event, EventKind, EventStatus};
 use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -210,6 +210,9 @@ impl Pool {
     pub async fn stop_within(&self, limit: Duration) {
         // An error means that it was stopped before.
         let _ = self.shared.farewell.set(limit);
+        self.shared.gateway.close_sockets();
+        // What is left of them ends with the workers.
+        let _ = timeout(limit, self.shared.gateway.sockets_closed()).await;
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;

@@ -19,7 +19,7 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 14] = [
+const MODULES: [Module; 15] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.apps", "apps.py"),
     module!("hurricane.server", "server/__init__.py"),
@@ -28,6 +28,10 @@ const MODULES: [Module; 14] = [
     module!("hurricane.worker.asgi", "worker/asgi.py"),
     module!("hurricane.worker.asgi_http", "worker/asgi_http.py"),
     module!("hurricane.worker.asgi_link", "worker/asgi_link.py"),
+    module!(
+        "hurricane.worker.asgi_websocket",
+        "worker/asgi_websocket.py"
+    ),
     module!("hurricane.worker.checks", "worker/checks.py"),
     module!("hurricane.worker.frame", "worker/frame.py"),
     module!("hurricane.worker.lifespan", "worker/lifespan.py"),

@@ -339,7 +339,7 @@ impl Worker {
             Err(_) => return Err(StartError::TimedOut(config.start_timeout)),
         };
 
-        gateway.serves(about.interface, config.asgi.concurrency);
+        gateway.serves(about.interface, &config.asgi);
 
         let (commands, receiver) = mpsc::unbounded_channel();
         let (alarm, trouble) = watch::channel(Trouble::None);

@@ -14,9 +14,10 @@ use tokio::{io::Interest, net::UnixStream, sync::mpsc};
 
 use crate::{
     asgi::{
-        body::{self, Download, Piece},
-        lane::{Lane, LaneId},
+        body::{self, Download, InvalidResponse, Piece},
+        lane::{Lane, LaneId, Line},
         outcome::{Body as Start, Headers, Outcome},
+        socket::{self, Outgoing},
         upload::Grant,
     },
     frame::{
@@ -26,6 +27,7 @@ use crate::{
     gateway::{Control, Failure, Gateway, Reply},
     response::Body,
     slot::Buffer,
+    websocket::code,
     worker::{Begun, Command},
 };
 
@@ -228,7 +230,28 @@ impl Outcomes<'_> {
                     lane.finish(stream);
                 }
             }
-            Outcome::Piece { stream, data } => self.piece(lane, stream, data, payload),
+            Outcome::Accept {
+                stream,
+                subprotocol,
+                headers,
+            } => self.accept(lane, stream, subprotocol, &headers, payload),
+            Outcome::Text { stream, data } => Self::message(lane, stream, true, data, payload),
+            Outcome::Close {
+                stream,
+                code,
+                reason,
+            } => {
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                let code = u16::try_from(code).unwrap_or(code::NONE);
+                Self::close(lane, stream, code, reason);
+            }
+            Outcome::Piece { stream, data } => {
+                if self.bodies.contains_key(&stream) {
+                    self.piece(lane, stream, data, payload);
+                } else {
+                    Self::message(lane, stream, false, data, payload);
+                }
+            }
             Outcome::Last { stream, data } => {
                 self.piece(lane, stream, data, payload);
                 self.end(stream, Piece::End);
@@ -241,22 +264,28 @@ impl Outcomes<'_> {
                 }
             },
             Outcome::Credit { stream, count } => {
-                if let Some(upload) = lane.call(stream).and_then(|call| call.upload.as_ref()) {
-                    // The rest of the body may have been given up.
-                    let _ = upload.send(Grant {
-                        lane: self.id,
-                        count,
-                    });
+                let grant = Grant {
+                    lane: self.id,
+                    count,
+                };
+                // Here and below, an error means that nobody is there to hear it any more.
+                if let Some(line) = lane.socket(stream) {
+                    let _ = line.grants.send(grant);
+                } else if let Some(upload) = lane.call(stream).and_then(|call| call.upload.as_ref())
+                {
+                    let _ = upload.send(grant);
                 }
             }
             Outcome::Failed { stream } => {
                 self.bodies.remove(&stream);
+                Self::end_socket(lane, stream, code::FAILED, "the application failed");
                 if let Some(answer) = lane.finish(stream).and_then(|call| call.answer) {
                     self.replies.push((answer, Err(Failure::Application)));
                 }
             }
             Outcome::Done { stream } => {
                 self.bodies.remove(&stream);
+                Self::end_socket(lane, stream, code::NORMAL, "");
                 lane.finish(stream);
             }
             Outcome::Invalid { stream, error } => {
@@ -313,6 +342,75 @@ impl Outcomes<'_> {
             }
         };
         self.replies.push((answer, Ok(response.map(|()| body))));
+    }
+
+    /// Opens a WebSocket.
+    fn accept(
+        &mut self,
+        lane: &mut Lane,
+        stream: i32,
+        subprotocol: Option<&[u8]>,
+        headers: &Headers<'_>,
+        payload: &Bytes,
+    ) {
+        let Some(call) = lane.call(stream) else {
+            return;
+        };
+        let response = body::response(200, headers, payload).and_then(|mut response| {
+            if let Some(subprotocol) = subprotocol {
+                let value = header::HeaderValue::from_bytes(subprotocol);
+                let value = value.map_err(|_| InvalidResponse::Value {
+                    name: header::SEC_WEBSOCKET_PROTOCOL.as_str().to_owned(),
+                    value: String::from_utf8_lossy(subprotocol).into_owned(),
+                })?;
+                response
+                    .headers_mut()
+                    .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+            }
+            Ok(response)
+        });
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!(%error, "the application's WebSocket cannot be accepted");
+                return self.give_up(lane, stream);
+            }
+        };
+        let (Some(upgrade), Some(answer), Some(grants)) =
+            (call.upgrade.take(), call.answer.take(), call.upload.take())
+        else {
+            // The client has gone, or has been answered otherwise.
+            return lane.push_gone(stream);
+        };
+        let response = upgrade.handshake.accept(response);
+        let (outgoing, receiver) = mpsc::unbounded_channel();
+        lane.open_socket(stream, Line { outgoing, grants });
+        let gateway = self.gateway.clone();
+        tokio::spawn(socket::run(upgrade, receiver, gateway, self.id, stream));
+        let response = response.map(|()| Body::whole(Bytes::new()));
+        self.replies.push((answer, Ok(response)));
+    }
+
+    fn message(lane: &mut Lane, stream: i32, text: bool, data: &[u8], payload: &Bytes) {
+        if let Some(line) = lane.socket(stream) {
+            let data = payload.slice_ref(data);
+            // An error means that it has been closed, of which the application is told.
+            let _ = line.outgoing.send(Outgoing::Message { text, data });
+        }
+    }
+
+    fn close(lane: &mut Lane, stream: i32, code: u16, reason: String) {
+        if let Some(line) = lane.socket(stream) {
+            let _ = line.outgoing.send(Outgoing::Close { code, reason });
+        }
+    }
+
+    /// The application is done with a WebSocket, which is closed if it is not yet.
+    fn end_socket(lane: &mut Lane, stream: i32, code: u16, reason: &str) {
+        if let Some(line) = lane.finish_socket(stream) {
+            let reason = reason.to_owned();
+            let _ = line.outgoing.send(Outgoing::Close { code, reason });
+        }
     }
 
     fn piece(&mut self, lane: &mut Lane, stream: i32, data: &[u8], payload: &Bytes) {

@@ -11,6 +11,9 @@ use crate::frame::marshal::Writer;
 /// How many fields the event of an HTTP request has.
 const REQUEST: u8 = 10;
 
+/// How many that of a request for a WebSocket has.
+const WEBSOCKET: u8 = 8;
+
 /// The body of a request as far as it goes along with it.
 #[derive(Debug)]
 pub(crate) enum Start<'a> {
@@ -47,10 +50,50 @@ pub(crate) fn request(
     out
 }
 
-/// Writes the head of a request and its stream id; what [`request`] wrote follows.
-pub(crate) fn head(writer: &mut Writer<'_>, stream: i32) {
-    writer.tuple(REQUEST);
+/// Writes a request for a WebSocket from behind its stream id to the end.
+pub(crate) fn websocket(
+    parts: &request::Parts,
+    client: Option<SocketAddr>,
+    root_path: &str,
+    subprotocols: &[String],
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let mut writer = Writer::new(&mut out);
+    target(&mut writer, parts, root_path);
+    writer.text(version(parts.version));
+    peer(&mut writer, client);
+    headers(&mut writer, &parts.headers);
+    writer.list(subprotocols.len());
+    for subprotocol in subprotocols {
+        writer.text(subprotocol);
+    }
+    out
+}
+
+/// Writes the head of a request and its stream id; what [`request`] or [`websocket`] wrote
+/// follows.
+pub(crate) fn head(writer: &mut Writer<'_>, stream: i32, websocket: bool) {
+    writer.tuple(if websocket { WEBSOCKET } else { REQUEST });
     writer.int(stream);
+}
+
+/// A message on a WebSocket. Text has been found to be UTF-8.
+pub(crate) fn message(writer: &mut Writer<'_>, stream: i32, text: bool, data: &[u8]) {
+    writer.tuple(2);
+    writer.int(stream);
+    match std::str::from_utf8(data) {
+        Ok(data) if text => writer.text(data),
+        _ => writer.bytes(data),
+    }
+}
+
+/// A WebSocket has been closed.
+pub(crate) fn closed(writer: &mut Writer<'_>, stream: i32, code: u16, reason: &str) {
+    writer.tuple(4);
+    writer.int(stream);
+    writer.int(i32::from(code));
+    writer.text(reason);
+    writer.none();
 }
 
 /// A part of a request's body.
@@ -61,7 +104,7 @@ pub(crate) fn body(writer: &mut Writer<'_>, stream: i32, data: &[u8], more: bool
     writer.bool(more);
 }
 
-/// Room for so many more bytes of the response.
+/// Room for more of the response: so many bytes, or of a WebSocket so many messages.
 pub(crate) fn credit(writer: &mut Writer<'_>, stream: i32, count: i32) {
     writer.tuple(2);
     writer.int(stream);

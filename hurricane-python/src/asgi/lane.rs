@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,10 +12,12 @@ use crate::{
     asgi::{
         channel::{LaneLink, Outbox},
         event,
+        socket::{Outgoing, Upgrade},
         upload::Grant,
     },
     frame::marshal::Writer,
     gateway::{Failure, Gateway, Reply, State, Ticket},
+    websocket::code,
     worker::Command,
 };
 
@@ -35,8 +38,10 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Instant>,
     /// `None` once the client has been answered.
     pub(crate) answer: Option<oneshot::Sender<Reply>>,
-    /// Whoever sends the rest of the body.
+    /// Whoever sends the rest of the body, or messages.
     pub(crate) upload: Option<mpsc::UnboundedSender<Grant>>,
+    /// What it takes to open a WebSocket, if that is what it asks for.
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 /// One event loop.
@@ -45,6 +50,8 @@ pub(crate) struct Lane {
     id: LaneId,
     link: LaneLink,
     calls: HashMap<i32, Given>,
+    /// WebSockets whose tasks have not ended.
+    sockets: HashMap<i32, Line>,
     /// How many requests it has been given.
     given: u32,
     outbox: Outbox,
@@ -63,6 +70,13 @@ pub(crate) struct Given {
     order: u32,
 }
 
+/// Where a WebSocket hears of what the application says.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) outgoing: mpsc::UnboundedSender<Outgoing>,
+    pub(crate) grants: mpsc::UnboundedSender<Grant>,
+}
+
 /// All event loops, and what waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
@@ -70,6 +84,8 @@ pub(crate) struct Lanes {
     queue: VecDeque<Call>,
     lanes: Vec<Lane>,
     serial: u64,
+    /// Held by each WebSocket that is open.
+    open: Arc<()>,
 }
 
 // === impl Gateway ===
@@ -81,6 +97,7 @@ impl Gateway {
         event: Vec<u8>,
         bodiless: bool,
         upload: Option<mpsc::UnboundedSender<Grant>>,
+        upgrade: Option<Upgrade>,
     ) -> Result<Ticket<'_>, Failure> {
         let config = self.config();
         let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
@@ -97,6 +114,7 @@ impl Gateway {
             deadline,
             answer: Some(sender),
             upload,
+            upgrade,
         });
         self.publish(&mut state);
         drop(state);
@@ -114,6 +132,7 @@ impl Gateway {
             id,
             link,
             calls: HashMap::new(),
+            sockets: HashMap::new(),
             given: 0,
             outbox: Outbox::default(),
             beat: Instant::now(),
@@ -125,20 +144,65 @@ impl Gateway {
         id
     }
 
-    /// Gives a lane no more requests.
+    /// Gives a lane no more requests, and closes its WebSockets.
     pub(crate) fn retire_lane(&self, id: LaneId) {
         if let Some(lane) = self.lock().lanes.get(id) {
             lane.retired = true;
+            lane.close_sockets();
+        }
+    }
+
+    /// Tells the clients of all WebSockets that the server goes away.
+    pub fn close_sockets(&self) {
+        for lane in &mut self.lock().lanes.lanes {
+            lane.close_sockets();
+        }
+    }
+
+    /// How many WebSockets are open.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        Arc::strong_count(&self.lock().lanes.open) - 1
+    }
+
+    /// Waits until all WebSockets have been closed and the application is done with them.
+    pub(crate) async fn sockets_closed(&self) {
+        let busy = |state: &State| {
+            let lanes = &state.lanes.lanes;
+            Arc::strong_count(&state.lanes.open) > 1
+                || lanes.iter().any(|lane| !lane.sockets.is_empty())
+        };
+        while busy(&self.lock()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What a WebSocket holds while it is open.
+    pub(crate) fn open_mark(&self) -> Arc<()> {
+        Arc::clone(&self.lock().lanes.open)
+    }
+
+    /// Tells a lane that a WebSocket has been closed, unless the application is done with it.
+    pub(crate) fn close_socket(
+        &self,
+        id: LaneId,
+        stream: i32,
+        write: impl FnOnce(&mut Writer<'_>),
+    ) {
+        if let Some(lane) = self.lock().lanes.get(id)
+            && lane.sockets.contains_key(&stream)
+        {
+            lane.outbox.push(write);
+            self.wake();
         }
     }
 
     /// Whether a lane has nothing in hand, or is gone.
     pub(crate) fn is_lane_done(&self, id: LaneId) -> bool {
         let mut state = self.lock();
-        state
-            .lanes
-            .get(id)
-            .is_none_or(|lane| lane.calls.is_empty() && lane.outbox.is_empty())
+        state.lanes.get(id).is_none_or(|lane| {
+            lane.calls.is_empty() && lane.sockets.is_empty() && lane.outbox.is_empty()
+        })
     }
 
     /// Takes away a lane whose channel has ended; `taken` is how many requests it has taken.
@@ -373,7 +437,7 @@ impl Lane {
     fn give(&mut self, call: Call) {
         self.given = self.given.wrapping_add(1);
         self.outbox.push(|writer| {
-            event::head(writer, call.stream);
+            event::head(writer, call.stream, call.upgrade.is_some());
             writer.raw(&call.event);
         });
         let given = Given {
@@ -386,6 +450,32 @@ impl Lane {
     /// A request that it has.
     pub(crate) fn call(&mut self, stream: i32) -> Option<&mut Call> {
         self.calls.get_mut(&stream).map(|given| &mut given.call)
+    }
+
+    /// A WebSocket that the application has accepted counts as a request no more.
+    pub(crate) fn open_socket(&mut self, stream: i32, line: Line) {
+        self.calls.remove(&stream);
+        self.sockets.insert(stream, line);
+    }
+
+    /// A WebSocket that the application has accepted.
+    pub(crate) fn socket(&mut self, stream: i32) -> Option<&Line> {
+        self.sockets.get(&stream)
+    }
+
+    /// The application is done with a WebSocket.
+    pub(crate) fn finish_socket(&mut self, stream: i32) -> Option<Line> {
+        self.sockets.remove(&stream)
+    }
+
+    fn close_sockets(&self) {
+        for line in self.sockets.values() {
+            // An error means that it has ended.
+            let _ = line.outgoing.send(Outgoing::Close {
+                code: code::GOING_AWAY,
+                reason: String::new(),
+            });
+        }
     }
 
     /// The application is done with a request.

@@ -18,13 +18,27 @@ pub(crate) enum Outcome<'a> {
         /// The application has returned.
         done: bool,
     },
-    /// A part of the body.
+    /// The WebSocket is accepted.
+    Accept {
+        stream: i32,
+        subprotocol: Option<&'a [u8]>,
+        headers: Headers<'a>,
+    },
+    /// A message in text.
+    Text { stream: i32, data: &'a [u8] },
+    /// The WebSocket is to be closed.
+    Close {
+        stream: i32,
+        code: i32,
+        reason: &'a [u8],
+    },
+    /// A part of the body, or a message in bytes.
     Piece { stream: i32, data: &'a [u8] },
     /// The last part of the body.
     Last { stream: i32, data: &'a [u8] },
     /// Trailers, with which the response is complete.
     Trailers { stream: i32, headers: Headers<'a> },
-    /// Room for so many more bytes of the request's body.
+    /// Room for so many more bytes of the request's body, or for so many messages.
     Credit { stream: i32, count: i32 },
     /// The application has failed, and shown its traceback.
     Failed { stream: i32 },
@@ -75,6 +89,10 @@ impl<'a> Outcome<'a> {
                     stream,
                     count: reader.int32()?,
                 },
+                b'u' => Self::Text {
+                    stream,
+                    data: reader.text()?,
+                },
                 b's' => Self::Piece {
                     stream,
                     data: reader.bytes()?,
@@ -88,6 +106,30 @@ impl<'a> Outcome<'a> {
                 let data = reader.bytes()?;
                 reader.bool()?;
                 Self::Last { stream, data }
+            }
+            4 if reader.peek()? == b'i' => {
+                let code = reader.int32()?;
+                let reason = reader.text()?;
+                reader.skip()?;
+                Self::Close {
+                    stream,
+                    code,
+                    reason,
+                }
+            }
+            4 => {
+                let subprotocol = if reader.none() {
+                    None
+                } else {
+                    Some(reader.text()?)
+                };
+                let headers = headers(reader)?;
+                reader.skip()?;
+                Self::Accept {
+                    stream,
+                    subprotocol,
+                    headers,
+                }
             }
             5 => Self::Head {
                 stream,

@@ -10,11 +10,13 @@ use tokio::{sync::mpsc, task::yield_now};
 use crate::{
     asgi::{
         event::{self, Start},
+        socket::Upgrade,
         upload::Upload,
     },
     gateway::Gateway,
     response::Body,
     service::{BodyFailure, body_failed, refusal},
+    websocket::handshake::{self, Handshake},
 };
 
 /// A body of which more than this (bytes) is there is sent in parts.
@@ -36,6 +38,9 @@ impl Gateway {
     where
         B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
     {
+        if handshake::is_wanted(&request) {
+            return self.negotiate(request).await;
+        }
         let (parts, body) = request.into_parts();
         let most = self.config().max_body_size;
         if body.size_hint().exact().is_some_and(|length| length > most) {
@@ -56,7 +61,7 @@ impl Gateway {
         let bodiless = parts.method == Method::HEAD;
         let (begun, body) = match body {
             Read::Whole(_) => {
-                let ticket = self.enqueue_call(event, bodiless, None);
+                let ticket = self.enqueue_call(event, bodiless, None, None);
                 return match ticket {
                     Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
                     Err(failure) => refusal(failure),
@@ -72,11 +77,35 @@ impl Gateway {
             grants,
             most,
         };
-        match self.enqueue_call(event, bodiless, Some(wishes)) {
+        match self.enqueue_call(event, bodiless, Some(wishes), None) {
             Ok(ticket) => {
                 tokio::spawn(upload.run(self.clone(), ticket.stream()));
                 ticket.answer().await.unwrap_or_else(refusal)
             }
+            Err(failure) => refusal(failure),
+        }
+    }
+
+    /// Has the application decide on a WebSocket.
+    async fn negotiate<B>(&self, mut request: Request<B>) -> Response<Body> {
+        let connection = hyper::upgrade::on(&mut request);
+        let (parts, _) = request.into_parts();
+        let handshake = match Handshake::read(&parts.headers) {
+            Ok(handshake) => handshake,
+            Err(answer) => return *answer,
+        };
+        let client = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let client = client.map(|info| info.0);
+        let root_path = &self.config().root_path;
+        let event = event::websocket(&parts, client, root_path, &handshake.subprotocols);
+        let (wishes, grants) = mpsc::unbounded_channel();
+        let upgrade = Upgrade {
+            handshake,
+            connection,
+            grants,
+        };
+        match self.enqueue_call(event, false, Some(wishes), Some(upgrade)) {
+            Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
             Err(failure) => refusal(failure),
         }
     }

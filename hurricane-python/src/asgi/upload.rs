@@ -11,7 +11,7 @@ use crate::{
     gateway::{Failure, Gateway},
 };
 
-/// Room that a loop has made for more of a body.
+/// Room that a loop has made for more: bytes of a body, or messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
     pub(crate) lane: LaneId,

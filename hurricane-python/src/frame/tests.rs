@@ -182,12 +182,12 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 .header("te", "trailers");
             let client = SocketAddr::from(([127, 0, 0, 1], 40000));
             let event = asgi_request(get, Some(client), &Start::Whole(b""));
-            event::head(writer, 1);
+            event::head(writer, 1, false);
             writer.raw(&event);
             // Of a path from which a proxy has cut the root path off.
             let post = http::Request::post("/").version(http::Version::HTTP_10);
             let event = asgi_request(post.header("content-length", "9"), None, &Start::Later);
-            event::head(writer, 2);
+            event::head(writer, 2, false);
             writer.raw(&event);
         }
         "events-body" => {
@@ -196,6 +196,21 @@ fn write(name: &str, writer: &mut Writer<'_>) {
             event::body(writer, 2, b"", false);
             event::credit(writer, 3, 65536);
             event::gone(writer, 4);
+        }
+        "events-websocket" => {
+            writer.list(5);
+            let (parts, ()) = http::Request::get("/chat")
+                .header("host", "h")
+                .body(())
+                .unwrap()
+                .into_parts();
+            let subprotocols = ["a".to_owned(), "b".to_owned()];
+            event::head(writer, 1, true);
+            writer.raw(&event::websocket(&parts, None, "", &subprotocols));
+            event::message(writer, 1, true, "täxt".as_bytes());
+            event::message(writer, 1, false, b"\xff");
+            event::credit(writer, 1, 2);
+            event::closed(writer, 1, 4000, "bye");
         }
         _ => panic!("no frame {name}"),
     }
@@ -427,6 +442,32 @@ fn reads_what_an_event_loop_sends() {
         Outcome::Failed { stream: 7 },
     ];
     assert_eq!(outcomes(&vector("sent-parts")), Ok(wanted));
+    let wanted = vec![
+        Outcome::Accept {
+            stream: 1,
+            subprotocol: None,
+            headers: Vec::new(),
+        },
+        Outcome::Accept {
+            stream: 2,
+            subprotocol: Some(b"chat"),
+            headers: vec![(b"a", b"b")],
+        },
+        Outcome::Text {
+            stream: 1,
+            data: "täxt".as_bytes(),
+        },
+        Outcome::Piece {
+            stream: 1,
+            data: b"\xff",
+        },
+        Outcome::Close {
+            stream: 1,
+            code: 1000,
+            reason: b"",
+        },
+    ];
+    assert_eq!(outcomes(&vector("sent-websocket")), Ok(wanted));
 }
 
 #[test]
@@ -438,7 +479,7 @@ fn passes_over_an_outcome_of_the_wrong_types_and_goes_on() {
         invalid(2, wrong('u', "a number")),
         invalid(3, wrong('u', "bytes")),
         invalid(4, DecodeError::Fields(1)),
-        invalid(5, DecodeError::Fields(4)),
+        invalid(5, wrong('i', "text")),
         Outcome::Done { stream: 6 },
     ];
     assert_eq!(outcomes(&vector("sent-wrong")), Ok(wanted));
@@ -446,7 +487,7 @@ fn passes_over_an_outcome_of_the_wrong_types_and_goes_on() {
 
 #[test]
 fn outcomes_that_are_cut_off_are_an_error() {
-    for frame in ["sent-whole", "sent-parts", "sent-wrong"].map(vector) {
+    for frame in ["sent-whole", "sent-parts", "sent-wrong", "sent-websocket"].map(vector) {
         for length in HEAD..frame.len() {
             let mut cut = frame[..length].to_vec();
             let payload = u32::try_from(length - HEAD).unwrap();

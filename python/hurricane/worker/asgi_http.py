@@ -45,24 +45,67 @@ def begin(link, stream, method, path, raw_path, query, version, client, headers,
     request.task = link.start(request.run(scope))
 
 
-class Request:
-    """A request and its response, as the application has them in its hands: ``receive`` and ``send``."""
+class Stream:
+    """What a request and a WebSocket have in common."""
 
-    __slots__ = ("link", "stream", "method", "path", "task", "parts", "more", "unread", "waiters", "gone", "ending",
-                 "phase", "status", "headers", "trailers", "room", "answer", "batch")
+    __slots__ = ("link", "stream", "task", "waiters", "gone", "ending")
 
-    def __init__(self, link, stream, method, path, body):
+    def __init__(self, link, stream):
         self.link = link
         self.stream = stream
-        self.method = method
-        self.path = path
         self.task = None
-        self.parts = None            # parts of the body that have come and are not taken
-        self.more = True             # the application has not been given all of it
-        self.unread = 0              # what it took and the server has not been told of (bytes)
         self.waiters = None
         self.gone = False            # the client has left
         self.ending = None           # the timer after which the task is cancelled
+
+    def disconnect(self):
+        """The client has left: the task has some time to end by itself."""
+        if not self.gone:
+            self.gone = True
+            self.wake()
+            self.ending = self.link.loop.call_later(self.link.grace, self.task.cancel)
+
+    def was_cancelled(self, error):
+        """Whether it is how a task ends that has been cancelled after its client had left."""
+        return self.gone and isinstance(error, asyncio.CancelledError)
+
+    async def wait(self):
+        """Waits until something has happened. A future for each who waits: each may be cancelled by itself."""
+        waiter = self.link.loop.create_future()
+        if self.waiters is None:
+            self.waiters = [waiter]
+        else:
+            self.waiters.append(waiter)
+        await waiter
+
+    def wake(self):
+        waiters = self.waiters
+        if waiters:
+            self.waiters = None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def finish(self):
+        """The application has returned."""
+        del self.link.streams[self.stream]
+        if self.ending is not None:
+            self.ending.cancel()
+
+
+class Request(Stream):
+    """A request and its response, as the application has them in its hands: ``receive`` and ``send``."""
+
+    __slots__ = ("method", "path", "parts", "more", "unread", "phase", "status", "headers", "trailers", "room",
+                 "answer", "batch")
+
+    def __init__(self, link, stream, method, path, body):
+        super().__init__(link, stream)
+        self.method = method
+        self.path = path
+        self.parts = None            # parts of the body that have come and are not taken
+        self.more = True             # the application has not been given all of it
+        self.unread = 0              # what it took and the server has not been told of (bytes)
         self.phase = NOTHING
         self.status = self.headers = None
         self.trailers = False
@@ -88,7 +131,7 @@ class Request:
                 report(self)
             elif is_about_the_client(error):
                 report_gone(self)
-            elif not isinstance(error, asyncio.CancelledError):
+            elif not self.was_cancelled(error):
                 report(self)
             self.fail()
         else:
@@ -99,9 +142,7 @@ class Request:
                 self.answer[4] = True
             else:
                 link.emit((self.stream,))
-        del link.streams[self.stream]
-        if self.ending is not None:
-            self.ending.cancel()
+        self.finish()
 
     # --- what the application calls
 
@@ -219,34 +260,11 @@ class Request:
         self.room += count
         self.wake()
 
-    def disconnect(self):
-        if not self.gone:
-            self.gone = True
-            self.wake()
-            self.ending = self.link.loop.call_later(self.link.grace, self.task.cancel)
-
     # --- in between
 
     def make_room(self):
         self.link.emit((self.stream, self.unread))
         self.unread = 0
-
-    async def wait(self):
-        """Waits until something has happened. A future for each who waits: each may be cancelled by itself."""
-        waiter = self.link.loop.create_future()
-        if self.waiters is None:
-            self.waiters = [waiter]
-        else:
-            self.waiters.append(waiter)
-        await waiter
-
-    def wake(self):
-        waiters = self.waiters
-        if waiters:
-            self.waiters = None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
 
     def incomplete(self):
         """The application returned before the response was complete."""

@@ -8,8 +8,12 @@ fields  meaning
 10      an HTTP request: ``(id, method, path, raw path, query string, HTTP version, (client's address, port)
         or None, [(name, value)], body, whether the client takes trailers)``. The body is ``bytes`` when it is
         whole, ``None`` when it is to come, ``True`` when the client waits to be told that it is wanted
+8       a request for a WebSocket: ``(id, path, raw path, query string, HTTP version, (client's address, port) or
+        None, [(name, value)], [subprotocol])``
+4       ``(id, code, reason, None)``: a WebSocket has been closed
 3       ``(id, bytes, more)``: a part of a request's body
-2       ``(id, count)``: the client took so many bytes of the response
+2       ``(id, count)``: the client took so many bytes of the response, or so many messages of a WebSocket;
+        ``(id, bytes)`` or ``(id, str)``: a message
 1       ``(id,)``: the client has gone
 ======  ======================================================================================================
 
@@ -20,7 +24,10 @@ What the loop says goes as the list in a ``SENT`` frame, each item a tuple or a 
   returned
 - ``(id, bytes)``: a part of the body; ``(id, bytes, True)``: the last one
 - ``(id, [(name, value)])``: trailers, after which the response is complete
-- ``(id, count)``: room for so many more bytes of the request's body
+- ``(id, count)``: room for so many more bytes of the request's body, or for so many more messages
+- ``(id, subprotocol or None, [(name, value)], None)``: a WebSocket is accepted
+- ``(id, bytes)`` or ``(id, str)``: a message
+- ``(id, code, reason, None)``: it is to be closed
 - ``(id, None)``: the application failed
 - ``(id,)``: the application has returned
 """
@@ -28,7 +35,7 @@ import asyncio
 import marshal
 import sys
 
-from . import asgi_http
+from . import asgi_http, asgi_websocket
 from .frame import HEADER, SENT, encode
 
 # How much one read takes at most (bytes), but for a frame that is longer.
@@ -123,19 +130,28 @@ class Link:
         streams = self.streams
         for event in events:
             fields = len(event)
-            if fields == 10:
+            if fields >= 8:
                 # Should this process be killed, the server still reads here what must not run again.
                 self.taken = self.taken + 1 & 0xFFFFFFFF
                 self.begun[self.place] = self.taken
-                asgi_http.begin(self, *event)
+                if fields == 10:
+                    asgi_http.begin(self, *event)
+                else:
+                    asgi_websocket.begin(self, *event)
                 continue
             stream = streams.get(event[0])
             if stream is None:
                 continue    # it has ended in the meantime
-            if fields == 3:
+            if fields == 2:
+                value = event[1]
+                if type(value) is int:
+                    stream.credit(value)
+                else:
+                    stream.message(value)
+            elif fields == 3:
                 stream.body(event[1], event[2])
-            elif fields == 2:
-                stream.credit(event[1])
+            elif fields == 4:
+                stream.closed(event[1], event[2])
             else:
                 stream.disconnect()
 
@@ -202,7 +218,8 @@ def plain(item):
         fields = [
             [(bytes(name), bytes(value)) for name, value in field] if type(field) is list else field for field in fields
         ]
-        fields[0] = int(fields[0])
+        if len(fields) == 4:
+            fields[0] = int(fields[0])
         item = (stream, *fields)
         marshal.dumps(item, 2)
         return item
