@@ -9,7 +9,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    client::{Connection, Request, Response, get, post},
+    client::{Connection, Head, Request, Response, get, post},
     server::{Ended, Launch, Server, kill, python},
 };
 

@@ -24,6 +24,10 @@ async def application(scope, receive, send):
     elif scope["type"] == "http":
         name, _, rest = scope["path"].strip("/").partition("/")
         await VIEWS[name](scope, receive, send, rest)
+    else:
+        name, _, rest = scope["path"].strip("/").partition("/")
+        await VIEWS[name](scope, receive, send, rest)
+        note(f"end of {name}")
 
 
 async def lifespan(scope, receive, send):
@@ -219,6 +223,87 @@ async def head(scope, receive, send, rest):
     }[rest]
     await send(start(status, headers))
     await send(body(b"content" if status == 304 else b""))
+
+
+# --- WebSockets
+
+async def accept(receive, send, **fields):
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept", **fields})
+
+
+async def ws_show(scope, receive, send, rest):
+    await accept(receive, send, headers=[(b"x-greeting", b"hello")],
+                 subprotocol=scope["subprotocols"][-1] if scope["subprotocols"] else None)
+    text = json.dumps(scope, default=lambda value: value.decode("latin-1"))
+    await send({"type": "websocket.send", "text": text})
+    await send({"type": "websocket.close", "code": 4001, "reason": "that was all"})
+    note(f"after closing: {await receive()}")
+
+
+async def ws_echo(scope, receive, send, rest):
+    await accept(receive, send)
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            note(f"disconnect {message['code']} {message['reason']}")
+            return
+        await send({**message, "type": "websocket.send"})
+
+
+async def ws_deny(scope, receive, send, rest):
+    await receive()
+    if rest == "answer":
+        headers = [(b"www-authenticate", b"Basic")]
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"not ", "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b"you"})
+    elif rest == "close":
+        await send({"type": "websocket.close", "code": 4000})
+    elif rest == "error":
+        raise ValueError("on purpose")
+
+
+async def ws_fail(scope, receive, send, rest):
+    await accept(receive, send)
+    await receive()
+    if rest == "error":
+        raise ValueError("on purpose")
+
+
+async def ws_flood(scope, receive, send, rest):
+    """Sends until the client leaves."""
+    await accept(receive, send)
+    count = 0
+    try:
+        while True:
+            await send({"type": "websocket.send", "bytes": b"x" * 10_000})
+            count += 1
+            (DIR / "sent").write_text(str(count * 10_000))
+    except OSError as error:
+        note(type(error).__name__)
+        raise
+
+
+async def ws_deaf(scope, receive, send, rest):
+    """Does not listen until it is told to, and then counts."""
+    await accept(receive, send)
+    while not (DIR / "go").exists():
+        await asyncio.sleep(0.005)
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            note(f"heard {length}")
+            return
+        length += len(message["bytes"])
+
+
+async def ws_push(scope, receive, send, rest):
+    """Accepts, and says nothing until it is closed."""
+    await accept(receive, send)
+    note("open")
+    note(f"disconnect {(await receive())['code']}")
 
 
 VIEWS = {name: view for name, view in list(globals().items()) if asyncio.iscoroutinefunction(view)}

@@ -1,11 +1,8 @@
 //! Applications of frameworks, and a client that all know.
 
-use std::process::Command;
-
 use serde_json::json;
 
 use super::*;
-use crate::harness::python;
 
 #[test]
 fn starlette_is_served() {
@@ -107,12 +104,6 @@ asyncio.run(main())
 #[test]
 fn httpx_sends_many_at_once_and_streams_both_ways() {
     let server = gallery().start();
-    let script = Command::new(python())
-        .args(["-c", HTTPX])
-        .env("PORT", server.port().to_string())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&script.stderr);
-    assert!(script.status.success(), "{said}");
+    script(server.port(), HTTPX);
     server.stop();
 }
