@@ -100,7 +100,11 @@ class Request(Stream):
                  "answer", "batch")
 
     def __init__(self, link, stream, method, path, body):
-        super().__init__(link, stream)
+        # What `Stream` does, without the call.
+        self.link = link
+        self.stream = stream
+        self.task = self.waiters = self.ending = None
+        self.gone = False
         self.method = method
         self.path = path
         self.parts = None            # parts of the body that have come and are not taken

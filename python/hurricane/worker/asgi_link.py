@@ -32,6 +32,7 @@ What the loop says goes as the list in a ``SENT`` frame, each item a tuple or a 
 - ``(id,)``: the application has returned
 """
 import asyncio
+import functools
 import marshal
 import sys
 
@@ -201,9 +202,11 @@ class Link:
 
 def starter(loop):
     """What starts a task, and whether it runs the task's first step at once, as Python can from 3.12 on."""
+    # With a name: else each task makes itself one.
+    task = functools.partial(asyncio.Task, loop=loop, name="request")
     if sys.version_info >= (3, 12):
-        return lambda coroutine: asyncio.Task(coroutine, loop=loop, name="request", eager_start=True), True
-    return lambda coroutine: asyncio.Task(coroutine, loop=loop, name="request"), False
+        return functools.partial(task, eager_start=True), True
+    return task, False
 
 
 def plain(item):
