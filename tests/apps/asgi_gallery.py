@@ -76,14 +76,15 @@ async def die(scope, receive, send, rest):
 
 async def echo(scope, receive, send, rest):
     """Each part of the body as it comes, and how many there were."""
-    await send(start(headers=[(b"trailer", b"x-parts")], trailers="http.response.trailers" in scope["extensions"]))
+    trailers = "http.response.trailers" in scope.get("extensions", ())
+    await send(start(headers=[(b"trailer", b"x-parts")], trailers=trailers))
     count, more = 0, True
     while more:
         message = await receive()
         count, more = count + 1, message["more_body"]
         await send(body(message["body"], True))
     await send(body())
-    if "http.response.trailers" in scope["extensions"]:
+    if trailers:
         await send({"type": "http.response.trailers", "headers": [(b"x-parts", b"%d" % count)]})
 
 

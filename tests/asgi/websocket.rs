@@ -20,7 +20,7 @@ fn client(port: u16, text: &str) -> String {
     script(port, &format!("{CLIENT}\n{text}"))
 }
 
-fn handshake(path: &str) -> Request {
+pub(super) fn handshake(path: &str) -> Request {
     Request::new("GET", path)
         .header("Upgrade", "websocket")
         .header("Connection", "keep-alive, Upgrade")

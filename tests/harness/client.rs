@@ -146,26 +146,32 @@ impl Connection {
     /// The next response, to a request of this method.
     pub(crate) fn response(&mut self, method: &str) -> io::Result<Response> {
         let head = self.head()?;
-        let body = if method == "HEAD" || matches!(head.status, 204 | 304) {
-            Vec::new()
-        } else if head.header("transfer-encoding") == Some("chunked") {
-            let mut body = Vec::new();
-            while let Some(chunk) = self.chunk()? {
-                body.extend(chunk);
-            }
-            body
-        } else if let Some(length) = head.header("content-length") {
-            let mut body = vec![0; length.parse().map_err(io::Error::other)?];
-            self.0.read_exact(&mut body)?;
-            body
-        } else {
-            self.rest()?
-        };
+        let body = self.body(method, &head)?;
         Ok(Response {
             status: head.status,
             head,
             body,
         })
+    }
+
+    /// The body of the response that has this head.
+    pub(crate) fn body(&mut self, method: &str, head: &Head) -> io::Result<Vec<u8>> {
+        if method == "HEAD" || matches!(head.status, 204 | 304) {
+            return Ok(Vec::new());
+        }
+        if head.header("transfer-encoding") == Some("chunked") {
+            let mut body = Vec::new();
+            while let Some(chunk) = self.chunk()? {
+                body.extend(chunk);
+            }
+            return Ok(body);
+        }
+        if let Some(length) = head.header("content-length") {
+            let mut body = vec![0; length.parse().map_err(io::Error::other)?];
+            self.0.read_exact(&mut body)?;
+            return Ok(body);
+        }
+        self.rest()
     }
 
     pub(crate) fn head(&mut self) -> io::Result<Head> {
