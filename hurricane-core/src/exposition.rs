@@ -11,8 +11,11 @@ use http::{
 use metrics::Unit;
 use tokio::runtime::Handle;
 
-pub use self::format::Format;
 use self::{buckets::Buckets, collect::Collector, recorder::Recorder};
+pub use self::{
+    format::Format,
+    source::{MetricSource, SourceFamily, SourceKind, SourceSample},
+};
 use crate::{
     metric::{Metric, MetricKind},
     names::{self, MetricNames},
@@ -23,6 +26,7 @@ mod buckets;
 mod collect;
 mod format;
 mod recorder;
+mod source;
 mod text;
 
 /// Takes what is recorded through the [`metrics`] facade, and renders it for Prometheus.
@@ -160,8 +164,19 @@ impl Exposition {
     /// All metrics in a format.
     #[must_use]
     pub fn render_as(&self, format: Format) -> String {
-        self.recorder
-            .read(|families| text::render(families, format))
+        self.render_with(&[], format)
+    }
+
+    /// The same, and behind it families that are counted elsewhere.
+    fn render_with(&self, others: &[SourceFamily], format: Format) -> String {
+        self.recorder.read(|families| {
+            let mut text = text::render(families, format);
+            source::render(&mut text, others, families, format);
+            if format == Format::OpenMetrics {
+                text.push_str("# EOF\n");
+            }
+            text
+        })
     }
 
     /// Answers a scrape: in the format that the client accepts, and compressed if it takes gzip.
@@ -178,8 +193,14 @@ impl Exposition {
     /// ```
     #[must_use]
     pub fn respond(&self, headers: &HeaderMap) -> Response<Bytes> {
+        self.respond_with(&[], headers)
+    }
+
+    /// The same, with families that are counted elsewhere.
+    #[must_use]
+    pub fn respond_with(&self, others: &[SourceFamily], headers: &HeaderMap) -> Response<Bytes> {
         let format = Format::accepted(headers);
-        let text = self.render_as(format);
+        let text = self.render_with(others, format);
         let zipped = format::accepts_gzip(headers).then(|| gzip(&text));
         let encoding = zipped.as_ref().map(|_| HeaderValue::from_static("gzip"));
         let mut response = Response::new(Bytes::from(zipped.unwrap_or_else(|| text.into_bytes())));

@@ -17,7 +17,7 @@ const UNITS: [&str; 9] = [
     "seconds", "bytes", "ratio", "celsius", "meters", "volts", "amperes", "joules", "grams",
 ];
 
-/// Writes all families in a format.
+/// Writes all families in a format; the end that `OpenMetrics` asks for is for the caller to write.
 pub(super) fn render(families: &Families, format: Format) -> String {
     let mut text = String::with_capacity(16 * 1024);
     let mut bounds = BoundLabels::default();
@@ -41,9 +41,6 @@ pub(super) fn render(families: &Families, format: Format) -> String {
                 }
             }
         }
-    }
-    if format == Format::OpenMetrics {
-        text.push_str("# EOF\n");
     }
     text
 }

@@ -16,7 +16,11 @@ use tracing::info;
 
 use super::{Details, PathError, Paths, ProbeConfig};
 #[cfg(feature = "prometheus")]
-use crate::{Exposition, metric::Metric};
+use crate::{
+    Exposition,
+    exposition::{MetricSource, SourceFamily},
+    metric::Metric,
+};
 use crate::{
     check::{
         CheckPolicy, CheckReport, CheckResult, CheckRunner, Checks, HealthState, Probe,
@@ -65,6 +69,8 @@ pub struct Probes {
     stall_after: Duration,
     #[cfg(feature = "prometheus")]
     metrics: Vec<Arc<dyn Metric>>,
+    #[cfg(feature = "prometheus")]
+    sources: Vec<Arc<dyn MetricSource>>,
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
     dispatcher: Option<Dispatcher>,
@@ -134,6 +140,8 @@ impl Probes {
             #[cfg(feature = "prometheus")]
             metrics: registry.metrics().to_vec(),
             #[cfg(feature = "prometheus")]
+            sources: Vec::new(),
+            #[cfg(feature = "prometheus")]
             exposition: None,
             dispatcher: None,
             liveness: Health::default(),
@@ -145,6 +153,14 @@ impl Probes {
     #[must_use]
     pub fn with_dispatcher(mut self, dispatcher: Dispatcher) -> Self {
         self.dispatcher = Some(dispatcher);
+        self
+    }
+
+    /// Shows what is counted elsewhere in scrapes.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn with_sources(mut self, sources: Vec<Arc<dyn MetricSource>>) -> Self {
+        self.sources = sources;
         self
     }
 
@@ -233,13 +249,34 @@ impl Probes {
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
             .for_each(|(name, heartbeat)| exposition.observe_heartbeat(name, heartbeat));
-        Some(exposition.respond(headers))
+        Some(exposition.respond_with(&self.foreign().await, headers))
     }
 
     /// The answer to a scrape; none without the feature `prometheus`.
     #[cfg(not(feature = "prometheus"))]
     pub async fn scrape(&self, _: &HeaderMap) -> Option<Response<Bytes>> {
         None
+    }
+
+    /// What is counted elsewhere; those that do not tell in time are left out.
+    #[cfg(feature = "prometheus")]
+    async fn foreign(&self) -> Vec<SourceFamily> {
+        let mut families = Vec::new();
+        let limit = self.policy().timeout;
+        for source in &self.sources {
+            let source = Arc::clone(source);
+            // On the main runtime, where those who are asked live.
+            let asked = self
+                .runner
+                .handle()
+                .spawn(async move { tokio::time::timeout(limit, source.families()).await });
+            match asked.await {
+                Ok(Ok(found)) => families.extend(found),
+                Ok(Err(_)) => tracing::warn!("metrics of the application did not come in time"),
+                Err(error) => tracing::warn!(%error, "metrics of the application are lost"),
+            }
+        }
+        families
     }
 
     /// The paths of the endpoints.

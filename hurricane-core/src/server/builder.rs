@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{Hurricane, ServeConfig};
 #[cfg(feature = "prometheus")]
-use crate::{AlreadyInstalled, Exposition};
+use crate::{AlreadyInstalled, Exposition, exposition::MetricSource};
 use crate::{
     check::{Check, CheckConfig},
     handler::Handler,
@@ -30,6 +30,8 @@ pub struct Builder {
     probe_server: bool,
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
+    #[cfg(feature = "prometheus")]
+    sources: Vec<Arc<dyn MetricSource>>,
     metric_names: MetricNames,
     version: Option<String>,
     traffic: Arc<Traffic>,
@@ -82,6 +84,14 @@ impl Builder {
     #[must_use]
     pub fn metric(self, metric: impl Metric) -> Self {
         self.register(|registry| registry.add_metric(metric))
+    }
+
+    /// Adds somebody who tells, at each scrape, families that are counted elsewhere.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn metric_source(mut self, source: impl MetricSource) -> Self {
+        self.sources.push(Arc::new(source));
+        self
     }
 
     /// Adds a webhook that is told about the [events](crate::EventKind) of the process's life.
@@ -212,6 +222,8 @@ impl Builder {
         )?
         .with_dispatcher(dispatcher.clone());
         #[cfg(feature = "prometheus")]
+        let probes = probes.with_sources(self.sources);
+        #[cfg(feature = "prometheus")]
         let probes = match (self.exposition, &self.probes.metrics) {
             (_, None) => probes,
             (Some(exposition), Some(_)) => probes.with_exposition(exposition),
@@ -257,6 +269,8 @@ impl Default for Builder {
             probe_server: true,
             #[cfg(feature = "prometheus")]
             exposition: None,
+            #[cfg(feature = "prometheus")]
+            sources: Vec::new(),
             metric_names: MetricNames::default(),
             version: None,
             traffic: Arc::default(),
