@@ -9,6 +9,7 @@
 //! - [`Gateway`] takes requests, as a tower service for a server of any kind.
 //! - [`Startup`] runs what comes before the workers: management commands, migrations.
 //! - [`Pool`] starts the worker processes behind it, replaces those that die or hang, and stops them.
+//! - [`Pool::metrics`] are the metrics that the application counts itself.
 //! - [`Pool::checks`] are the questions that only Python can answer, for the probes of
 //!   [`hurricane_core`].
 //!
@@ -58,6 +59,7 @@ mod check;
 mod frame;
 mod gateway;
 mod job;
+mod metrics;
 mod pace;
 mod pool;
 mod reaper;
@@ -75,6 +77,7 @@ pub use self::{
     asgi::{AsgiConfig, EventLoop, Interface, Lifespan, WebSocketConfig},
     check::{LoopCheck, PythonCheck},
     gateway::{Gateway, GatewayConfig},
+    metrics::PythonMetrics,
     pool::{Pool, PoolConfig},
     recycle::RecycleConfig,
     response::{Body, BodyError},

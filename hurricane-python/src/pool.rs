@@ -21,6 +21,7 @@ use crate::{
     asgi::Interface,
     backoff::Backoff,
     gateway::{Control, Gateway},
+    metrics::Ledger,
     reaper::Own,
     recycle::{Meter, RecycleConfig, Worn},
     worker::{About, CheckAnswer, Command, StartError, Unfit, Worker, WorkerConfig},
@@ -60,8 +61,9 @@ pub(crate) struct Asker(Arc<Shared>);
 struct Shared {
     config: PoolConfig,
     gateway: Gateway,
-    /// The control channels of the workers that are up, by seat.
-    live: watch::Sender<Vec<Option<Control>>>,
+    /// The control channels and process ids of the workers that are up, by seat.
+    live: watch::Sender<Vec<Option<(Control, u32)>>>,
+    ledger: Arc<Ledger>,
     /// Whose turn it is to run a check.
     turn: AtomicUsize,
     /// Who tells others that a worker has crashed.
@@ -95,6 +97,7 @@ impl Pool {
     pub fn new(config: PoolConfig, gateway: Gateway) -> Self {
         let shared = Shared {
             live: watch::Sender::new(vec![None; config.workers]),
+            ledger: Arc::default(),
             turn: AtomicUsize::new(0),
             dispatcher: OnceLock::new(),
             asked: watch::Sender::new(0),
@@ -196,6 +199,17 @@ impl Pool {
         self.shared.asked.send_modify(|count| *count += 1);
     }
 
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.shared.ledger
+    }
+
+    /// The process ids and control channels of the workers that are up.
+    pub(crate) fn controls(&self) -> Vec<(u32, Control)> {
+        let live = self.shared.live.borrow();
+        let up = live.iter().flatten();
+        up.map(|(control, pid)| (*pid, control.clone())).collect()
+    }
+
     pub(crate) fn asker(&self) -> Asker {
         Asker(Arc::clone(&self.shared))
     }
@@ -262,7 +276,7 @@ impl Asker {
         let turn = self.0.turn.fetch_add(1, Relaxed);
         let mut workers = up.iter().flatten().cycle();
         let count = up.iter().flatten().count();
-        workers.nth(turn % count).expect("one is up").clone()
+        workers.nth(turn % count).expect("one is up").0.clone()
     }
 }
 
@@ -274,6 +288,7 @@ impl Seat {
         let stop = self.shared.stop.clone();
         // A request for new workers that was there before this one was asks for nothing more.
         let mut asked = self.shared.asked.subscribe();
+        let mut pid = worker.pid().unwrap_or_default();
         loop {
             let since = Instant::now();
             let next = stop
@@ -283,11 +298,16 @@ impl Seat {
             self.takes(&next);
             let old = std::mem::replace(&mut worker, next);
             let shared = Arc::clone(&self.shared);
+            let pid = std::mem::replace(&mut pid, worker.pid().unwrap_or_default());
             self.shared.tasks.spawn(async move {
+                let control = old.control.clone();
+                let last_word = async { shared.ledger.ask(pid, &control).await };
                 // When the pool stops, requests have been finished or given up: what is left of
                 // the old worker is killed as it is dropped.
-                let retire = old.retire(&shared.gateway, shared.config.graceful_timeout);
+                let grace = shared.config.graceful_timeout;
+                let retire = old.retire(&shared.gateway, grace, last_word);
                 shared.stop.run_until_cancelled(retire).await;
+                shared.ledger.bury(pid);
             });
         }
         self.is_empty();
@@ -425,10 +445,10 @@ impl Seat {
     }
 
     fn takes(&self, worker: &Worker) {
-        let control = worker.control.clone();
+        let up = (worker.control.clone(), worker.pid().unwrap_or_default());
         self.shared
             .live
-            .send_modify(|live| live[self.number] = Some(control));
+            .send_modify(|live| live[self.number] = Some(up));
     }
 
     fn is_empty(&self) {

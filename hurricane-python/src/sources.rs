@@ -19,10 +19,19 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 15] = [
+const MODULES: [Module; 25] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.apps", "apps.py"),
+    module!("hurricane.metrics", "metrics/__init__.py"),
+    module!("hurricane.metrics.base", "metrics/base.py"),
+    module!("hurricane.metrics.exceptions", "metrics/exceptions.py"),
+    module!("hurricane.metrics.registry", "metrics/registry.py"),
+    module!("hurricane.metrics.requests", "metrics/requests.py"),
     module!("hurricane.server", "server/__init__.py"),
+    module!("hurricane.webhooks", "webhooks/__init__.py"),
+    module!("hurricane.webhooks.base", "webhooks/base.py"),
+    module!("hurricane.webhooks.exceptions", "webhooks/exceptions.py"),
+    module!("hurricane.webhooks.registry", "webhooks/registry.py"),
     module!("hurricane.worker", "worker/__init__.py"),
     module!("hurricane.worker.application", "worker/application.py"),
     module!("hurricane.worker.asgi", "worker/asgi.py"),
@@ -36,6 +45,7 @@ const MODULES: [Module; 15] = [
     module!("hurricane.worker.frame", "worker/frame.py"),
     module!("hurricane.worker.lifespan", "worker/lifespan.py"),
     module!("hurricane.worker.main", "worker/main.py"),
+    module!("hurricane.worker.metrics", "worker/metrics.py"),
     module!("hurricane.worker.startup", "worker/startup.py"),
     module!("hurricane.worker.wsgi", "worker/wsgi.py"),
 ];

@@ -421,8 +421,14 @@ impl Worker {
     }
 
     /// Gives it no more requests, lets it finish those that it has begun, and ends it: politely
-    /// when that is done within `grace`, else so that it shows where its threads are.
-    pub(crate) async fn retire(mut self, gateway: &Gateway, grace: Duration) {
+    /// when that is done within `grace`, after `last_word`, else so that it shows where its threads
+    /// are.
+    pub(crate) async fn retire(
+        mut self,
+        gateway: &Gateway,
+        grace: Duration,
+        last_word: impl Future<Output = ()>,
+    ) {
         for slot in &self.slots {
             gateway.retire(*slot);
         }
@@ -435,6 +441,7 @@ impl Worker {
             }
         };
         if timeout(grace, finished).await.is_ok() {
+            last_word.await;
             self.stop(grace).await;
         } else {
             self.insist(Signal::ABORT).await;

@@ -1,0 +1,5 @@
+"""What goes wrong with webhooks."""
+
+
+class WebhookCodeAlreadyRegistered(Exception):
+    """There is a webhook of that code."""
