@@ -4,6 +4,8 @@
 //! test use. One theme a file: `cargo test -p hurricane-cli --test e2e shutdown::` runs one.
 
 #[cfg(test)]
+mod app_metrics;
+#[cfg(test)]
 mod asgi;
 #[cfg(test)]
 mod bodies;

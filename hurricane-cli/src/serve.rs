@@ -108,6 +108,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
                 lag,
             ));
     }
+    builder = builder.metric_source(pool.metrics());
     for webhook in webhook::of(&args.webhook)? {
         builder = builder.webhook(webhook);
     }

@@ -5,6 +5,8 @@ import threading
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
+from dropin import counting
+
 
 def index(request):
     return HttpResponse("It works.")
@@ -27,6 +29,7 @@ KEPT = []
 
 urlpatterns = [
     path("", index),
+    path("count", counting.count),
     path("grow", grow),
     path("process", process),
 ]
