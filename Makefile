@@ -12,7 +12,7 @@ VENV_PYTHON := $(VENV_DIR)/bin/python
 HURRICANE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/hurricane
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel demo test bench lint features api api-update package docs clean
+.PHONY: help setup build wheel demo demo-asgi test bench lint features api api-update package docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +50,10 @@ demo: build setup ## Serve the Django example on PORT, its probes on PROBE_PORT
 		printf '  %-8s http://127.0.0.1:$(PROBE_PORT)/%s\n' $$path $$path; \
 	done; \
 	echo; \
-	exec $(HURRICANE) serve --python $(VENV_PYTHON) --port $(PORT) --probe-port $(PROBE_PORT)
+	exec $(HURRICANE) serve $(DEMO_OPTIONS) --python $(VENV_PYTHON) --port $(PORT) --probe-port $(PROBE_PORT)
+
+demo-asgi: DEMO_OPTIONS := --interface asgi
+demo-asgi: demo ## The same as ASGI, with live pages and a chat
 
 test: export HURRICANE_TEST_PYTHON := $(VENV_PYTHON)
 test: setup ## Run the tests: Rust, the Python package, the example

@@ -22,6 +22,7 @@ LAB = flag("DJANGO_LAB", "1")
 INSTALLED_APPS = [
     "polls",
     "lab",
+    "live",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -43,6 +44,9 @@ MIDDLEWARE = [
 ROOT_URLCONF = "mysite.urls"
 WSGI_APPLICATION = "mysite.wsgi.application"
 ASGI_APPLICATION = "mysite.asgi.application"
+
+# In memory, so among the clients of one worker. With several workers it takes a layer that they share, such as Redis.
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 TEMPLATES = [
     {

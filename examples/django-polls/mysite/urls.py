@@ -7,6 +7,7 @@ from django.urls import include, path, re_path
 urlpatterns = [
     path("", include("polls.urls")),
     path("", include("lab.urls")),
+    path("", include("live.urls")),
     path("admin/", admin.site.urls),
     # `insecure` lets Django itself serve static files without DEBUG, which is good enough for a demo and for nothing
     # else. A later hurricane serves them natively, without asking Python; this line goes then.
