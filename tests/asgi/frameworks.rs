@@ -107,3 +107,44 @@ fn httpx_sends_many_at_once_and_streams_both_ways() {
     script(server.port(), HTTPX);
     server.stop();
 }
+
+/// Looks at the live pages of the example with httpx and websockets.
+const LIVE: &str = r#"
+import asyncio, httpx, json, os, websockets
+
+port = os.environ["PORT"]
+
+def votes(line):
+    return {question["id"]: question["votes"] for question in json.loads(line.removeprefix("data: "))}
+
+async def main():
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        async with client.stream("GET", "/live/events") as events:
+            lines = (line async for line in events.aiter_lines() if line)
+            before = votes(await lines.__anext__())
+            page = (await client.get("/questions/1/")).text
+            choice = page.split('name="choice" value="')[1].split('"')[0]
+            form = {"choice": choice, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+            assert (await client.post("/questions/1/vote/", data=form)).status_code == 302
+            after = votes(await lines.__anext__())
+            assert after == {**before, 1: before[1] + 1}, (before, after)
+
+    url, origin = f"ws://127.0.0.1:{port}/ws/chat", f"http://127.0.0.1:{port}"
+    async with websockets.connect(url, origin=origin) as ada, websockets.connect(url, origin=origin) as bob:
+        await ada.send('{"name": "Ada", "text": "Hello"}')
+        for one in (ada, bob):
+            assert json.loads(await one.recv()) == {"name": "Ada", "text": "Hello"}
+
+asyncio.run(main())
+"#;
+
+#[test]
+fn the_live_pages_of_the_example_tell_of_votes_and_carry_a_chat() {
+    let server = Launch::django().arg("--interface", "asgi").start();
+    script(server.port(), LIVE);
+    for page in ["/live/", "/chat/"] {
+        assert_eq!(get(server.port(), page).status, 200, "{page}");
+    }
+    let log = server.stop().stderr;
+    assert!(!log.contains("Traceback"), "{log}");
+}
