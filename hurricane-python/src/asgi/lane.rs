@@ -488,3 +488,6 @@ impl Lane {
         self.outbox.push(|writer| event::gone(writer, stream));
     }
 }
+
+#[cfg(test)]
+mod tests;
