@@ -18,6 +18,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod logging;
+#[cfg(test)]
 mod manage;
 #[cfg(test)]
 mod options;

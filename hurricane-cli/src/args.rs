@@ -329,7 +329,8 @@ pub(crate) struct LogArgs {
         long,
         env = "HURRICANE_LOG_LEVEL",
         value_name = "LEVEL",
-        default_value = "info"
+        default_value = "info",
+        ignore_case = true
     )]
     pub(crate) log_level: LogLevel,
 
@@ -370,7 +371,9 @@ pub(crate) enum LifespanArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogLevel {
+    #[value(alias = "critical")]
     Error,
+    #[value(alias = "warning")]
     Warn,
     Info,
     Debug,

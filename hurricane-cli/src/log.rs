@@ -1,6 +1,8 @@
 //! The log: lines to standard error, written by a thread of its own so that a slow reader never
 //! holds up a request.
 
+mod django;
+
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
@@ -9,8 +11,31 @@ use crate::args::{LogArgs, LogFormat, LogLevel};
 /// Where lines of the access log come from.
 pub(crate) const ACCESS: &str = "hurricane::access";
 
-/// Sets up logging for the process; what is still to be written is when the guard is dropped.
-pub(crate) fn init(args: &LogArgs) -> WorkerGuard {
+/// What the `LOGGING` of a Django project makes of the log, as `manage.py serve` tells it.
+const LOGGING: &str = "HURRICANE_LOGGING";
+
+/// Keeps the log being written; what is still to be written is when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// Whether the lines are those that users of django-hurricane wait for.
+    pub(crate) is_djangos: bool,
+    _guards: Vec<WorkerGuard>,
+}
+
+/// Sets up logging for the process.
+pub(crate) fn init(args: &LogArgs) -> Log {
+    if let Some(plan) = django::Plan::from_variable(LOGGING) {
+        let filter = "warn,hurricane=debug,hurricane_core=debug,hurricane_python=debug";
+        let (layer, guards) = django::layer(plan);
+        tracing_subscriber::registry()
+            .with(EnvFilter::new(filter))
+            .with(layer)
+            .init();
+        return Log {
+            is_djangos: true,
+            _guards: guards,
+        };
+    }
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let level = match args.log_level {
         LogLevel::Error => "error",
@@ -46,5 +71,8 @@ pub(crate) fn init(args: &LogArgs) -> WorkerGuard {
             registry.with(json.with_writer(writer)).init();
         }
     }
-    guard
+    Log {
+        is_djangos: false,
+        _guards: vec![guard],
+    }
 }

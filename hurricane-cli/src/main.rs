@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Command::Options { command } => return options(&command),
     };
     let log = log::init(&args.log);
-    let result = serve::run(&args);
+    let result = serve::run(&args, &log);
     // What is still to be written is, before the last sentence.
     drop(log);
     match result {

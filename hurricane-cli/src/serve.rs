@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,7 @@ use hurricane_python::{
 use hyper::body::Incoming;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::{Layer, Service};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     access::AccessLog,
@@ -34,6 +34,7 @@ use crate::{
         AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs, recycle::RecycleArgs,
     },
     exit::Usage,
+    log::Log,
     webhook,
 };
 
@@ -45,7 +46,7 @@ const LOOP_LAG: &str = "hurricane_event_loop_lag_seconds";
 const WORKERS_END: Duration = Duration::from_secs(30);
 
 /// Serves until the process is told to stop.
-pub(crate) fn run(args: &ServeArgs) -> Result<()> {
+pub(crate) fn run(args: &ServeArgs, log: &Log) -> Result<()> {
     // One thread for all of HTTP: it does for far more requests a second than the Python behind
     // it, and costs no switching between threads. The probes have a thread of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -53,10 +54,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         .build();
     runtime
         .context("failed to start the runtime")?
-        .block_on(serve(args))
+        .block_on(serve(args, log))
 }
 
-async fn serve(args: &ServeArgs) -> Result<()> {
+async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     let started = Instant::now();
     let place = ProbePlace::of(args)?;
 
@@ -121,27 +122,35 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     let hurricane = build(builder)?;
     pool.tell(hurricane.dispatcher().clone());
     reload_on_hangup(pool.clone())?;
-    info!(
-        "hurricane {} (pid {})",
-        env!("CARGO_PKG_VERSION"),
-        std::process::id()
-    );
-
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());
     let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
+    let announcement = Arc::new(Announcement::default());
+    let drop_in = log
+        .is_djangos
+        .then_some(!args.webhook.webhook_url.is_empty());
     let hurricane = hurricane.on_startup("commands", {
-        let startup = startup.clone();
-        async move || startup.run().await.map_err(account)
+        let (startup, announcement) = (startup.clone(), Arc::clone(&announcement));
+        async move || {
+            if !startup.is_empty() {
+                announcement.tell();
+            }
+            startup
+                .run()
+                .await
+                .map_err(|failure| account(failure, drop_in))
+        }
     });
     let hurricane = hurricane.on_startup("workers", {
         let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
+        let announcement = Arc::clone(&announcement);
         async move || {
             let address = *address
                 .get()
                 .expect("the address is set before the server starts");
             pool.start(address).await?;
             probes.rehearse().await;
+            announcement.tell();
             info!("Starting HTTP Server on port {}", address.port());
             info!(
                 "Startup time is {:.3} seconds",
@@ -174,7 +183,22 @@ async fn serve(args: &ServeArgs) -> Result<()> {
     address
         .set(bound.local_addr())
         .expect("the address is set once");
-    tell(args, place, &bound);
+    let mut lines = vec![if log.is_djangos {
+        // Users of django-hurricane wait for how this line begins.
+        concat!(
+            "Tornado-powered Django web server, now without tornado. Version: ",
+            env!("CARGO_PKG_VERSION")
+        )
+        .to_owned()
+    } else {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("hurricane {version} (pid {})", std::process::id())
+    }];
+    lines.extend(places(args, place, &bound));
+    announcement.set(lines);
+    if !log.is_djangos {
+        announcement.tell();
+    }
 
     // The way of a request, from the inside out.
     let app = layer.layer(gateway.service());
@@ -344,7 +368,9 @@ fn startup_config(args: &ServeArgs, pool: &PoolConfig) -> StartupConfig {
 }
 
 /// What the log and the webhooks are told of a failure before the workers.
-fn account(failure: TaskFailure) -> StartupFailure {
+///
+/// `drop_in`: in the words of django-hurricane, and whether there is a webhook.
+fn account(failure: TaskFailure, drop_in: Option<bool>) -> StartupFailure {
     let (status, traceback) = match &failure {
         TaskFailure::Command { traceback, .. } => (EventStatus::Failed, traceback),
         TaskFailure::Database { traceback, .. } => (EventStatus::Warning, traceback),
@@ -352,6 +378,13 @@ fn account(failure: TaskFailure) -> StartupFailure {
     };
     let traceback = traceback.clone().unwrap_or_default();
     error!("{failure}\n{}", traceback.trim_end());
+    if let Some(has_webhook) = drop_in {
+        info!("Webhook with a status {status} has been initiated");
+        if !has_webhook {
+            warn!("No webhook can be sent, as no url is specified");
+        }
+        info!("Loop will be closed");
+    }
     StartupFailure::new(failure)
         .with_status(status)
         .with_traceback(traceback)
@@ -415,12 +448,35 @@ fn build(builder: Builder) -> Result<Hurricane> {
     })
 }
 
-/// Says where everything is, before the application is loaded.
-fn tell(args: &ServeArgs, place: ProbePlace, bound: &BoundServer) {
+/// What is said of the server, once: at its start, or for those who wait for it and then for
+/// everything else, when everything else is about to be.
+#[derive(Debug, Default)]
+struct Announcement {
+    lines: Mutex<Vec<String>>,
+}
+
+impl Announcement {
+    fn set(&self, lines: Vec<String>) {
+        *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+
+    fn tell(&self) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.drain(..) {
+            info!("{line}");
+        }
+    }
+}
+
+/// Where everything is.
+fn places(args: &ServeArgs, place: ProbePlace, bound: &BoundServer) -> Vec<String> {
+    let mut lines = Vec::new();
     let app = bound.local_addr().port();
     if let Some(limit) = args.recycle.max_memory {
         let limit = limit >> 20;
-        info!("Starting memory allocation check with maximum memory set to {limit} Mb");
+        lines.push(format!(
+            "Starting memory allocation check with maximum memory set to {limit} Mb"
+        ));
     }
     let paths = bound.hurricane().probes().paths();
     let path = |endpoint| paths.path(endpoint).unwrap_or_default();
@@ -432,29 +488,38 @@ fn tell(args: &ServeArgs, place: ProbePlace, bound: &BoundServer) {
     );
     let port = match place {
         ProbePlace::None => {
-            info!("No probe application running");
-            info!("Running without Prometheus exporter, because --no-probe flag was set");
-            return;
+            lines.push("No probe application running".to_owned());
+            lines.push(
+                "Running without Prometheus exporter, because --no-probe flag was set".to_owned(),
+            );
+            return lines;
         }
         ProbePlace::Shared => {
-            info!(
+            lines.push(format!(
                 "Starting probe application with routes {routes} running integrated on port {app}"
-            );
+            ));
             app
         }
         ProbePlace::Own(_) => {
             let port = bound.probe_addr().map_or(app, |addr| addr.port());
-            info!("Starting probe application running on port {port} with route {routes}");
+            lines.push(format!(
+                "Starting probe application running on port {port} with route {routes}"
+            ));
             port
         }
     };
     match paths.path(Endpoint::Metrics) {
         Some(metrics) => {
-            info!("Starting Prometheus metrics exporter on port {port} with route {metrics}");
+            lines.push(format!(
+                "Starting Prometheus metrics exporter on port {port} with route {metrics}"
+            ));
         }
         None if args.probe.no_metrics => {
-            info!("Running without Prometheus exporter, because --no-metrics flag was set");
+            lines.push(
+                "Running without Prometheus exporter, because --no-metrics flag was set".to_owned(),
+            );
         }
         None => {}
     }
+    lines
 }

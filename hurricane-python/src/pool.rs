@@ -244,8 +244,8 @@ impl Shared {
             python = worker.about.python,
             django = worker.about.django,
             interface = Interface::name(Some(worker.about.interface)),
-            "Worker is ready after {:.2?}",
-            started.elapsed(),
+            "Worker is ready after {:.3} s",
+            started.elapsed().as_secs_f64(),
         );
         Ok(worker)
     }

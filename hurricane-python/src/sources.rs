@@ -77,9 +77,10 @@ mod tests {
     use super::*;
 
     /// What runs elsewhere than in a worker: under `manage.py`, or before anything else.
-    const ELSEWHERE: [&str; 5] = [
+    const ELSEWHERE: [&str; 6] = [
         "__main__.py",
         "binary.py",
+        "logs.py",
         "management/",
         "options.py",
         "worker/bootstrap.py",

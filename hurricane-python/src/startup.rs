@@ -145,6 +145,12 @@ impl Startup {
         }
     }
 
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.config.is_empty()
+    }
+
     /// Does everything, one after the other; what fails ends it.
     ///
     /// Dropping the future ends nothing: [`stop`](Self::stop) does.

@@ -1,10 +1,11 @@
 """``manage.py serve``: resolves the options, then becomes the ``hurricane`` binary."""
+import json
 import os
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from hurricane import binary, options
+from hurricane import binary, logs, options
 
 
 class Command(BaseCommand):
@@ -25,6 +26,10 @@ class Command(BaseCommand):
     def handle(self, *args, **given):
         try:
             arguments, environment = options.resolve(self.options, given, settings, os.environ)
+            if "HURRICANE_LOG_FORMAT" not in environment and given.get("log_format") is None:
+                plan = logs.plan()
+                if plan is not None:
+                    environment["HURRICANE_LOGGING"] = json.dumps(plan)
             # Nothing of this process is left but its id, its streams and its environment.
             binary.become(["serve", *arguments], environment)
         except (options.Wrong, binary.NotFound) as error:
