@@ -134,7 +134,9 @@ class Request(Stream):
             if not self.gone:
                 report(self)
             elif is_about_the_client(error):
-                report_gone(self)
+                # What follows the head of an answer to HEAD is for nobody, whoever stays.
+                if self.method != "HEAD":
+                    report_gone(self)
             elif not self.was_cancelled(error):
                 report(self)
             self.fail()
