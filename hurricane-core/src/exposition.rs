@@ -1,6 +1,13 @@
 //! The text that Prometheus reads.
 
-use std::{fmt, io::Write as _, iter, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    io::Write as _,
+    iter,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -9,23 +16,25 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
 use metrics::Unit;
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use tokio::runtime::Handle;
+use tracing::warn;
 
-use self::{buckets::Buckets, collect::Collector, recorder::Recorder};
+use self::{collect::Collector, text::Families};
 pub use self::{
     format::Format,
     source::{MetricSource, SourceFamily, SourceKind, SourceSample},
 };
 use crate::{
-    metric::{Metric, MetricKind},
+    metric::{Distribution, Metric, MetricKind},
     names::{self, MetricNames},
     traffic::Traffic,
 };
 
-mod buckets;
 mod collect;
 mod format;
-mod recorder;
 mod source;
 mod text;
 
@@ -34,8 +43,8 @@ mod text;
 /// Families come in the order of their names. Histograms whose names end in `_seconds` and `_bytes` get buckets for
 /// durations and sizes, others a wide range of numbers; [`with_buckets`](Self::with_buckets) sets them by name.
 ///
-/// Handles of the facade count without a lock, and each histogram takes a fixed amount of memory, whether it is
-/// scraped or not.
+/// Counting is metrics-exporter-prometheus', and takes no lock. What histograms were given is to be digested now and
+/// then, scraped or not, by [`upkeep`](Self::upkeep); the servers of this crate do so.
 ///
 /// # Examples
 ///
@@ -50,10 +59,34 @@ mod text;
 /// ```
 #[derive(Clone)]
 pub struct Exposition {
-    recorder: Arc<Recorder>,
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    beside: Arc<Mutex<Beside>>,
     collector: Collector,
     names: MetricNames,
 }
+
+/// What the recorder does not know of.
+#[derive(Debug, Default)]
+struct Beside {
+    /// Histograms that are counted elsewhere, by name, with their help.
+    values: BTreeMap<String, (String, Distribution)>,
+    /// Names of two kinds, of which the log has been told.
+    told: HashSet<String>,
+}
+
+/// Bounds for durations in seconds, as the semantic conventions of `OpenTelemetry` have them for HTTP servers.
+const SECONDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// Bounds for sizes in bytes.
+const BYTES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
+
+/// Bounds for numbers of which nothing is known.
+const NUMBERS: [f64; 13] = [
+    0.001, 0.01, 0.1, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 1e3, 1e4, 1e5,
+];
 
 /// The process records its metrics elsewhere already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +102,7 @@ impl Exposition {
         Self::with_buckets(iter::empty::<(String, Vec<f64>)>())
     }
 
-    /// Makes a recorder that gives the named histograms these bounds.
+    /// Makes a recorder that gives the named histograms these bounds; those without any get the usual ones.
     ///
     /// # Examples
     ///
@@ -82,12 +115,30 @@ impl Exposition {
     /// ```
     #[must_use]
     pub fn with_buckets(bounds: impl IntoIterator<Item = (impl Into<String>, Vec<f64>)>) -> Self {
-        let mut buckets = Buckets::default();
-        for (name, bounds) in bounds {
-            buckets.set(name.into(), bounds);
-        }
+        let known = [
+            (Matcher::Suffix("_seconds".to_owned()), SECONDS.to_vec()),
+            (Matcher::Suffix("_bytes".to_owned()), BYTES.to_vec()),
+        ];
+        let named = bounds.into_iter().filter_map(|(name, mut bounds)| {
+            bounds.sort_by(f64::total_cmp);
+            (!bounds.is_empty()).then(|| (Matcher::Full(name.into()), bounds))
+        });
+        let builder = PrometheusBuilder::new()
+            .set_buckets(&NUMBERS)
+            .expect("there are bounds");
+        // A name that is told as a whole counts before its end.
+        let builder = named
+            .chain(known)
+            .fold(builder, |builder, (matcher, bounds)| {
+                builder
+                    .set_buckets_for_metric(matcher, &bounds)
+                    .expect("a histogram has bounds")
+            });
+        let recorder = Arc::new(builder.build_recorder());
         let exposition = Self {
-            recorder: Arc::new(Recorder::new(buckets)),
+            handle: recorder.handle(),
+            recorder,
+            beside: Arc::default(),
             collector: Collector::default(),
             names: MetricNames::default(),
         };
@@ -148,7 +199,8 @@ impl Exposition {
     pub async fn ask(&self, metrics: &[Arc<dyn Metric>], handle: &Handle, timeout: Duration) {
         for metric in metrics {
             if let (MetricKind::Histogram, Some(values)) = (metric.kind(), metric.distribution()) {
-                self.recorder.adopt(metric.name(), metric.help(), values);
+                let entry = (metric.help().to_owned(), values.clone());
+                self.beside().values.insert(metric.name().to_owned(), entry);
             }
         }
         let samples = self.collector.collect(metrics, handle, timeout).await;
@@ -169,14 +221,35 @@ impl Exposition {
 
     /// The same, and behind it families that are counted elsewhere.
     fn render_with(&self, others: &[SourceFamily], format: Format) -> String {
-        self.recorder.read(|families| {
-            let mut text = text::render(families, format);
-            source::render(&mut text, others, families, format);
-            if format == Format::OpenMetrics {
-                text.push_str("# EOF\n");
+        let exported = self.handle.render();
+        let (mut families, twice) = Families::read(&exported);
+        let mut beside = self.beside();
+        for name in twice {
+            if beside.told.insert(name.to_owned()) {
+                warn!(
+                    metric.name = name,
+                    "metric is recorded as two kinds, and only one of them is told"
+                );
             }
-            text
-        })
+        }
+        for (name, (help, values)) in &beside.values {
+            families.add(name, help, values);
+        }
+        let mut text = families.write(format);
+        source::render(&mut text, others, &families, format);
+        if format == Format::OpenMetrics {
+            text.push_str("# EOF\n");
+        }
+        text
+    }
+
+    /// Digests what histograms were given, which otherwise grows until the next scrape; to be called every second.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    fn beside(&self) -> MutexGuard<'_, Beside> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers a scrape: in the format that the client accepts, and compressed if it takes gzip.

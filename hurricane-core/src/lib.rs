@@ -62,8 +62,8 @@
 //! | `server` | yes | the probe server, `Hurricane`, graceful serving; axum, hyper |
 //! | `http2` | no | HTTP/2 in `serve`, for clients that begin with it; h2 and 6 crates more |
 //! | `grpc` | no | `http2`, and the probes as `grpc.health.v1.Health`: on the probe port, and as `probe::GrpcHealth` |
-//! | `prometheus` | yes | `Exposition`, and with it `/metrics`; flate2 |
-//! | `webhooks` | yes | `HttpWebhook`; reqwest, rustls with ring |
+//! | `prometheus` | yes | `Exposition`, and with it `/metrics`; metrics-exporter-prometheus, flate2 |
+//! | `webhooks` | no | `HttpWebhook`; reqwest, rustls with ring: 51 crates more |
 //! | `check-certificate` | no | `CertificateCheck`: the dates of certificates in files and on TLS servers; rustls, x509-cert |
 //! | `check-disk` | no | `DiskCheck`: room and inodes of a file system |
 //! | `check-dns` | no | `DnsCheck`: whether a name resolves |
@@ -71,8 +71,8 @@
 //! | `check-memory` | no | `MemoryCheck`: the cgroup's working set against its limit |
 //! | `check-tcp` | no | `TcpCheck`: whether somebody accepts connections |
 //!
-//! With the default features the library brings 115 crates along, all of them under permissive licences. It needs Rust
-//! 1.88 and a C compiler (for ring), and no more.
+//! With the default features the library brings 88 crates along, all of them under permissive licences. It needs Rust
+//! 1.88, and for the features with TLS a C compiler (for ring).
 //!
 //! Without any of them the traits, the registry, the check runner and the metrics layer are left, for libraries that
 //! bring checks or metrics of their own.

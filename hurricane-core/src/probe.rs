@@ -321,12 +321,30 @@ async fn answer(
     config: ServeConfig,
     stopped: oneshot::Receiver<()>,
 ) {
+    #[cfg(feature = "prometheus")]
+    if let Some(exposition) = probes.exposition().cloned() {
+        tokio::spawn(upkeep(exposition));
+    }
     let stop = async {
         // An error means that the server was dropped, which stops it as well.
         let _ = stopped.await;
     };
     if let Err(error) = serve(listener, router(probes), config, stop).await {
         error!(%error, "probe connections were cut");
+    }
+}
+
+/// How often histograms are digested.
+#[cfg(feature = "prometheus")]
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Digests histograms for ever.
+#[cfg(feature = "prometheus")]
+pub(crate) async fn upkeep(exposition: crate::Exposition) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        due.tick().await;
+        exposition.upkeep();
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use async_trait::async_trait;
 
-use super::{Format, recorder::Families};
+use super::{Format, text::Families};
 
 /// Tells families that are counted elsewhere, at each scrape.
 ///
@@ -138,7 +138,12 @@ impl SourceSample {
 }
 
 /// Writes families that `own` has none of the name of.
-pub(super) fn render(text: &mut String, families: &[SourceFamily], own: &Families, format: Format) {
+pub(super) fn render(
+    text: &mut String,
+    families: &[SourceFamily],
+    own: &Families<'_>,
+    format: Format,
+) {
     for family in families {
         let SourceFamily { name, kind, .. } = family;
         let with_ending = match kind {

@@ -53,17 +53,6 @@ fn families_are_in_the_order_of_their_names() {
 }
 
 #[test]
-fn the_same_labels_are_one_series_in_any_order() {
-    let exposition = Exposition::new();
-    exposition.local(|| {
-        metrics::counter!("a_total", "x" => "1", "y" => "2").increment(1);
-        metrics::counter!("a_total", "y" => "2", "x" => "1").increment(1);
-    });
-    let text = exposition.render();
-    assert!(text.contains("a_total{x=\"1\",y=\"2\"} 2\n"), "{text}");
-}
-
-#[test]
 fn a_name_keeps_its_kind() {
     let exposition = Exposition::new();
     exposition.local(|| {

@@ -1,15 +1,17 @@
-//! Families written as text, in both of the formats that Prometheus reads.
+//! What the exporter writes, put in order, and made `OpenMetrics` of where that is wanted.
+//!
+//! metrics-exporter-prometheus knows the text format of Prometheus only, and gives families and series another order
+//! with each scrape.
 
 use std::{
-    collections::BTreeMap,
-    fmt::{Display, Write as _},
-    sync::atomic::Ordering::Relaxed,
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Write as _,
 };
 
-use super::{
-    Format,
-    recorder::{Families, Family, number},
-};
+use metrics_exporter_prometheus::formatting::{sanitize_description, sanitize_metric_name};
+
+use super::Format;
 use crate::metric::Distribution;
 
 /// Units that `OpenMetrics` may be told, where the name of the family ends with one.
@@ -17,81 +19,153 @@ const UNITS: [&str; 9] = [
     "seconds", "bytes", "ratio", "celsius", "meters", "volts", "amperes", "joules", "grams",
 ];
 
-/// Writes all families in a format; the end that `OpenMetrics` asks for is for the caller to write.
-pub(super) fn render(families: &Families, format: Format) -> String {
-    let mut text = String::with_capacity(16 * 1024);
-    let mut bounds = BoundLabels::default();
-    for (name, family) in families.iter() {
-        let head = Head::of(families, name, family, format);
-        head.write(&mut text, families.help(name), format);
-        match family {
-            Family::Counter(series) => {
-                for (labels, value) in series {
-                    sample(&mut text, &[name, head.suffix], labels, value.load(Relaxed));
-                }
+/// A family of the text format.
+#[derive(Debug, Default)]
+pub(super) struct Family<'a> {
+    kind: &'a str,
+    /// As it is written, with its escapes.
+    help: Option<Cow<'a, str>>,
+    series: Vec<Series<'a>>,
+}
+
+/// The lines of one series.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Series<'a> {
+    /// The last line, which for a histogram is the first that does not differ by its bucket.
+    last: Cow<'a, str>,
+    before: Vec<Cow<'a, str>>,
+}
+
+/// All families in the order of their names.
+#[derive(Debug, Default)]
+pub(super) struct Families<'a>(BTreeMap<Cow<'a, str>, Family<'a>>);
+
+// === impl Families ===
+
+impl<'a> Families<'a> {
+    /// Reads what the exporter wrote. Also returns the names that were used for another kind before: of two families
+    /// of one name, which would spoil the whole scrape, only the first is kept.
+    pub(super) fn read(text: &'a str) -> (Self, HashSet<&'a str>) {
+        let mut families = Self::default();
+        let mut twice = HashSet::new();
+        // A family is a block of lines, and an empty line ends it.
+        for block in text.split("\n\n") {
+            let mut help = None;
+            let mut lines = block.lines().peekable();
+            if let Some(line) = lines.next_if(|line| line.starts_with("# HELP ")) {
+                help = line[7..].split_once(' ').map(|(_, help)| help.into());
             }
-            Family::Gauge(series) => {
-                for (labels, value) in series {
-                    sample(&mut text, &[name], labels, Number(number(value)));
-                }
+            let head = lines.next().and_then(|line| line.strip_prefix("# TYPE "));
+            let Some((name, kind)) = head.and_then(|head| head.split_once(' ')) else {
+                continue;
+            };
+            if families.0.contains_key(name) {
+                twice.insert(name);
+                continue;
             }
-            Family::Histogram(series) => {
-                for (labels, distribution) in series {
-                    histogram(&mut text, name, labels, distribution, &mut bounds);
+            let mut family = Family {
+                kind,
+                help,
+                series: Vec::new(),
+            };
+            let mut before = Vec::new();
+            for line in lines {
+                if kind == "histogram" && !line[name.len()..].starts_with("_count") {
+                    before.push(line.into());
+                    continue;
+                }
+                family.series.push(Series {
+                    last: line.into(),
+                    before: std::mem::take(&mut before),
+                });
+            }
+            family.series.sort_unstable();
+            families.0.insert(name.into(), family);
+        }
+        (families, twice)
+    }
+
+    /// Adds values that are counted elsewhere, unless there is a family of that name.
+    pub(super) fn add(&mut self, name: &str, help: &str, values: &Distribution) {
+        let name = sanitize_metric_name(name);
+        let mut before = Vec::with_capacity(values.bounds().len() + 2);
+        let mut count = 0;
+        let bounds = values.bounds().iter().copied().chain([f64::INFINITY]);
+        for (bound, below) in bounds.zip(values.cumulative()) {
+            let bound = canonical(bound);
+            before.push(format!("{name}_bucket{{le=\"{bound}\"}} {below}").into());
+            count = below;
+        }
+        before.push(format!("{name}_sum {}", values.sum()).into());
+        let series = Series {
+            last: format!("{name}_count {count}").into(),
+            before,
+        };
+        self.0.entry(name.into()).or_insert_with(|| Family {
+            kind: "histogram",
+            help: Some(sanitize_description(help).into()),
+            series: vec![series],
+        });
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Writes all of them in a format; the end that `OpenMetrics` asks for is for the caller to write.
+    pub(super) fn write(&self, format: Format) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        let mut bounds = HashMap::new();
+        for (name, family) in &self.0 {
+            let head = self.head(name, family, format);
+            head.write(&mut text, family.help.as_deref(), format);
+            for series in &family.series {
+                for line in series.before.iter().chain([&series.last]) {
+                    head.sample(&mut text, line, name, &mut bounds);
                 }
             }
         }
+        text
     }
-    text
-}
 
-/// What the lines before the samples of a family say.
-struct Head<'a> {
-    /// The name of the family, which for a counter in `OpenMetrics` is not that of its samples.
-    name: &'a str,
-    kind: &'static str,
-    /// What the samples of a counter have after the recorded name.
-    suffix: &'static str,
-}
-
-impl<'a> Head<'a> {
-    fn of(families: &Families, name: &'a str, family: &Family, format: Format) -> Self {
-        let kind = match family {
-            Family::Counter(_) => "counter",
-            Family::Gauge(_) => "gauge",
-            Family::Histogram(_) => "histogram",
-        };
-        let mut head = Self {
+    fn head<'b>(&self, name: &'b str, family: &Family<'b>, format: Format) -> Head<'b> {
+        let mut head = Head {
             name,
-            kind,
+            kind: family.kind,
             suffix: "",
         };
-        if let (Family::Counter(_), Format::OpenMetrics) = (family, format) {
+        if (head.kind, format) == ("counter", Format::OpenMetrics) {
             match name.strip_suffix("_total") {
                 // Two families of one name would make the whole scrape unreadable.
-                Some(bare) if families.contains(bare) => head.kind = "unknown",
-                None if families.contains(&format!("{name}_total")) => head.kind = "unknown",
+                Some(bare) if self.contains(bare) => head.kind = "unknown",
+                None if self.contains(&format!("{name}_total")) => head.kind = "unknown",
                 Some(bare) => head.name = bare,
                 None => head.suffix = "_total",
             }
         }
         head
     }
+}
 
+/// What the lines before the samples of a family say.
+struct Head<'a> {
+    /// The name of the family, which for a counter in `OpenMetrics` is not that of its samples.
+    name: &'a str,
+    kind: &'a str,
+    /// What the samples of a counter have after the recorded name.
+    suffix: &'static str,
+}
+
+impl Head<'_> {
+    // Writing to a string cannot fail.
     fn write(&self, text: &mut String, help: Option<&str>, format: Format) {
         let Self { name, kind, .. } = self;
-        // Writing to a string cannot fail.
         if let Some(help) = help {
-            let _ = write!(text, "# HELP {name} ");
-            for c in help.chars() {
-                match c {
-                    '\\' => text.push_str("\\\\"),
-                    '\n' => text.push_str("\\n"),
-                    '"' if format == Format::OpenMetrics => text.push_str("\\\""),
-                    c => text.push(c),
-                }
-            }
-            text.push('\n');
+            let help = match format {
+                Format::Text => help.into(),
+                Format::OpenMetrics => help.replace('"', "\\\""),
+            };
+            let _ = writeln!(text, "# HELP {name} {help}");
         }
         let _ = writeln!(text, "# TYPE {name} {kind}");
         let unit = UNITS.iter().find(|unit| {
@@ -102,64 +176,41 @@ impl<'a> Head<'a> {
             let _ = writeln!(text, "# UNIT {name} {unit}");
         }
     }
-}
 
-fn histogram(
-    text: &mut String,
-    name: &str,
-    labels: &str,
-    distribution: &Distribution,
-    bounds: &mut BoundLabels,
-) {
-    let comma = if labels.is_empty() { "" } else { "," };
-    let mut count = 0;
-    let limits = distribution.bounds().iter().copied();
-    for (bound, below) in limits.chain([f64::INFINITY]).zip(distribution.cumulative()) {
-        for part in [name, "_bucket{", labels, comma, "le=\"", bounds.get(bound)] {
-            text.push_str(part);
+    /// Writes a sample of the family `name`.
+    fn sample<'b>(
+        &self,
+        text: &mut String,
+        line: &'b str,
+        name: &str,
+        bounds: &mut HashMap<&'b str, String>,
+    ) {
+        let rest = &line[name.len()..];
+        text.push_str(name);
+        text.push_str(self.suffix);
+        // The value has no blanks, while labels may have any.
+        let (labels, value) = rest.rsplit_once(' ').unwrap_or((rest, ""));
+        // The bucket's bound is always the last label.
+        let bucket = labels
+            .strip_prefix("_bucket")
+            .and_then(|labels| labels.strip_suffix("\"}")?.rsplit_once("le=\""));
+        match bucket {
+            None => text.push_str(labels),
+            Some((others, bound)) => {
+                let number = || bound.parse().map_or_else(|_| bound.to_owned(), canonical);
+                let bound = bounds.entry(bound).or_insert_with(number);
+                for part in ["_bucket", others, "le=\"", bound, "\"}"] {
+                    text.push_str(part);
+                }
+            }
         }
-        let _ = writeln!(text, "\"}} {below}");
-        count = below;
-    }
-    sample(text, &[name, "_sum"], labels, Number(distribution.sum()));
-    sample(text, &[name, "_count"], labels, count);
-}
-
-fn sample(text: &mut String, name: &[&str], labels: &str, value: impl Display) {
-    for part in name {
-        text.push_str(part);
-    }
-    if !labels.is_empty() {
-        for part in ["{", labels, "}"] {
-            text.push_str(part);
-        }
-    }
-    let _ = writeln!(text, " {value}");
-}
-
-/// A number as Prometheus reads it.
-struct Number(f64);
-
-impl Display for Number {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            value if value.is_nan() => f.write_str("NaN"),
-            f64::INFINITY => f.write_str("+Inf"),
-            f64::NEG_INFINITY => f.write_str("-Inf"),
-            value => value.fmt(f),
-        }
-    }
-}
-
-/// Bounds as the values of the label `le`, each written once.
-#[derive(Default)]
-struct BoundLabels(BTreeMap<u64, String>);
-
-impl BoundLabels {
-    fn get(&mut self, bound: f64) -> &str {
-        self.0
-            .entry(bound.to_bits())
-            .or_insert_with(|| canonical(bound))
+        text.push(' ');
+        text.push_str(match value {
+            "inf" => "+Inf",
+            "-inf" => "-Inf",
+            value => value,
+        });
+        text.push('\n');
     }
 }
 
@@ -207,8 +258,9 @@ mod tests {
 
     #[test]
     fn numbers_have_the_words_of_prometheus() {
-        let values = [3.0, 0.25, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
-        let text = values.map(|value| Number(value).to_string());
-        assert_eq!(text, ["3", "0.25", "NaN", "+Inf", "-Inf"]);
+        let (families, _) =
+            Families::read("# TYPE a gauge\na{x=\"1 } 2\"} inf\na NaN\na{y=\"\"} -inf\n\n");
+        let expected = "# TYPE a gauge\na NaN\na{x=\"1 } 2\"} +Inf\na{y=\"\"} -Inf\n";
+        assert_eq!(families.write(Format::Text), expected);
     }
 }

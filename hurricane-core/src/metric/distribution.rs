@@ -8,8 +8,6 @@ use std::{
     },
 };
 
-use metrics::HistogramFn;
-
 /// How many values fell below each of some bounds, and what they add up to.
 ///
 /// Counting one takes two atomic additions and no lock, and never any memory. Clones count together.
@@ -63,7 +61,20 @@ impl Distribution {
 
     /// Counts a value; what is not a number is left out.
     pub fn observe(&self, value: f64) {
-        self.observe_many(value, 1);
+        if value.is_nan() {
+            return;
+        }
+        // Bounds are few, and most values are small: from the front is faster than halving.
+        let bounds = &self.inner.bounds;
+        let index = bounds
+            .iter()
+            .position(|bound| value <= *bound)
+            .unwrap_or(bounds.len());
+        self.inner.buckets[index].fetch_add(1, Relaxed);
+        // Never fails: the closure always has a new value.
+        let _ = self.inner.sum.fetch_update(Relaxed, Relaxed, |sum| {
+            Some((f64::from_bits(sum) + value).to_bits())
+        });
     }
 
     /// How many values were counted.
@@ -96,24 +107,6 @@ impl Distribution {
             total
         })
     }
-
-    fn observe_many(&self, value: f64, times: u64) {
-        if value.is_nan() {
-            return;
-        }
-        // Bounds are few, and most values are small: from the front is faster than halving.
-        let bounds = &self.inner.bounds;
-        let index = bounds
-            .iter()
-            .position(|bound| value <= *bound)
-            .unwrap_or(bounds.len());
-        self.inner.buckets[index].fetch_add(times, Relaxed);
-        let added = value * times as f64;
-        // Never fails: the closure always has a new value.
-        let _ = self.inner.sum.fetch_update(Relaxed, Relaxed, |sum| {
-            Some((f64::from_bits(sum) + added).to_bits())
-        });
-    }
 }
 
 impl fmt::Debug for Distribution {
@@ -123,16 +116,6 @@ impl fmt::Debug for Distribution {
             .field("count", &self.count())
             .field("sum", &self.sum())
             .finish()
-    }
-}
-
-impl HistogramFn for Distribution {
-    fn record(&self, value: f64) {
-        self.observe(value);
-    }
-
-    fn record_many(&self, value: f64, count: usize) {
-        self.observe_many(value, count as u64);
     }
 }
 

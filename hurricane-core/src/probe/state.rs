@@ -12,7 +12,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::runtime::Handle;
+#[cfg(feature = "prometheus")]
+use tokio::time::timeout;
 use tracing::info;
+#[cfg(feature = "prometheus")]
+use tracing::warn;
 
 use super::{Details, PathError, Paths, ProbeConfig};
 #[cfg(feature = "prometheus")]
@@ -265,15 +269,12 @@ impl Probes {
         let limit = self.policy().timeout;
         for source in &self.sources {
             let source = Arc::clone(source);
-            // On the main runtime, where those who are asked live.
-            let asked = self
-                .runner
-                .handle()
-                .spawn(async move { tokio::time::timeout(limit, source.families()).await });
-            match asked.await {
-                Ok(Ok(found)) => families.extend(found),
-                Ok(Err(_)) => tracing::warn!("metrics of the application did not come in time"),
-                Err(error) => tracing::warn!(%error, "metrics of the application are lost"),
+            // On the main runtime, where those who are asked live. That one may stall, so the time is kept here too.
+            let asked = async move { timeout(limit, source.families()).await };
+            match timeout(limit, self.runner.handle().spawn(asked)).await {
+                Ok(Ok(Ok(found))) => families.extend(found),
+                Ok(Err(error)) => warn!(%error, "metrics of the application are lost"),
+                Ok(Ok(Err(_))) | Err(_) => warn!("metrics of the application did not come in time"),
             }
         }
         families

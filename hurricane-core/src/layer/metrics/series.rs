@@ -139,10 +139,15 @@ impl RouteSeries {
 
 impl Series {
     fn new(method: MethodIndex, outcome: Outcome, route: Option<&Arc<str>>) -> Self {
-        let mut labels = vec![Label::from_static_parts(
+        // In the order of their names, in which they are then written.
+        let mut labels = Vec::with_capacity(4);
+        if let Some(error) = outcome.error() {
+            labels.push(Label::new("error_type", error));
+        }
+        labels.push(Label::from_static_parts(
             "http_request_method",
             method.name(),
-        )];
+        ));
         if let Some(status) = outcome.status() {
             let code = status.as_str().to_owned();
             labels.push(Label::new("http_response_status_code", code));
@@ -150,9 +155,6 @@ impl Series {
         if let Some(route) = route {
             let route = SharedString::from_shared(Arc::clone(route));
             labels.push(Label::new("http_route", route));
-        }
-        if let Some(error) = outcome.error() {
-            labels.push(Label::new("error_type", error));
         }
         Self {
             requests: counter!(names::REQUESTS, labels.clone()),
