@@ -1,6 +1,6 @@
 //! Handlers of messages: one message in, one verdict out.
 
-use std::time::Duration;
+use std::{borrow::Cow, future::Future, time::Duration};
 
 use async_trait::async_trait;
 
@@ -70,4 +70,47 @@ pub enum Outcome {
     Reject,
     /// Not yet decided: the handler settles it through its [`MessageChannel`], or has done so already.
     Deferred,
+}
+
+/// Makes a handler from a closure.
+///
+/// # Examples
+///
+/// ```
+/// use hurricane_core::{Outcome, handler_fn};
+///
+/// let handler = handler_fn("printer", |message| async move {
+///     println!("{} bytes", message.body.len());
+///     Outcome::Ack
+/// });
+/// ```
+pub fn handler_fn<F, Fut>(name: impl Into<Cow<'static, str>>, handle: F) -> impl Handler
+where
+    F: Fn(Message) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Outcome> + Send + 'static,
+{
+    HandlerFn {
+        name: name.into(),
+        handle,
+    }
+}
+
+struct HandlerFn<F> {
+    name: Cow<'static, str>,
+    handle: F,
+}
+
+#[async_trait]
+impl<F, Fut> Handler for HandlerFn<F>
+where
+    F: Fn(Message) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Outcome> + Send + 'static,
+{
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn handle(&self, message: Message) -> Outcome {
+        (self.handle)(message).await
+    }
 }

@@ -161,7 +161,7 @@ pub use self::{
     },
     handler::{
         FieldTable, FieldValue, Handler, Message, MessageChannel, Outcome, Properties, Publication,
-        PublishError, SettleError,
+        PublishError, SettleError, handler_fn,
     },
     heartbeat::Heartbeat,
     layer::{
