@@ -19,7 +19,19 @@ help: ## List the targets
 	@echo
 	@echo "Variables: VENV=$(VENV) PYTHON=$(PYTHON) PORT=$(PORT) PROBE_PORT=$(PROBE_PORT) CARGO_TARGET_DIR"
 
-setup: $(VENV_DIR)/.stamp ## Make the Python environment and install what changed
+setup: $(VENV_DIR)/.stamp broker ## Make the Python environment and install what the tests need
+
+# The tests of hurricane-amqp start a RabbitMQ for themselves, so the one that Debian's package starts is stopped again.
+.PHONY: broker
+broker:
+	@if [ -n "$$AMQP_URL" ] || command -v rabbitmq-server >/dev/null || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing rabbitmq-server"; export DEBIAN_FRONTEND=noninteractive; \
+		apt-get install -y -qq --no-install-recommends rabbitmq-server >/dev/null || { \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends rabbitmq-server >/dev/null; } || exit 1; \
+		service rabbitmq-server stop >/dev/null 2>&1; epmd -kill >/dev/null 2>&1; true; \
+	else echo "rabbitmq-server is missing, and the tests of hurricane-amqp need it: install it" \
+		"(Debian, Ubuntu: apt install rabbitmq-server), or name a broker with AMQP_URL" >&2; fi
 
 # The stamp is as old as the last installation: pip runs again when a list of requirements is newer.
 $(VENV_DIR)/.stamp: requirements-dev.txt $(EXAMPLE)/requirements.txt
@@ -35,10 +47,10 @@ $(VENV_DIR)/.stamp: requirements-dev.txt $(EXAMPLE)/requirements.txt
 build: ## Build the hurricane binary
 	cargo build --release -p hurricane-cli
 
-wheel: setup ## Build the wheel, with the binary and the Python package, into target/wheels
+wheel: $(VENV_DIR)/.stamp ## Build the wheel, with the binary and the Python package, into target/wheels
 	$(VENV_PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir target/wheels .
 
-demo: build setup ## Serve the Django example on PORT, its probes on PROBE_PORT
+demo: build $(VENV_DIR)/.stamp ## Serve the Django example on PORT, its probes on PROBE_PORT
 	@set -e; cd $(EXAMPLE); \
 	if [ -e "$${POLLS_DB:-db.sqlite3}" ]; then new=; else new=1; fi; \
 	$(VENV_PYTHON) manage.py migrate --verbosity 0; \

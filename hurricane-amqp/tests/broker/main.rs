@@ -1,0 +1,11 @@
+//! Tests with a real `RabbitMQ`: the one at `AMQP_URL`, or one that is started for them.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod chaos;
+mod delivery;
+mod faults;
+mod harness;
+mod messages;
+mod proxy;
+mod queues;
+mod stop;
