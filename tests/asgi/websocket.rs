@@ -375,3 +375,28 @@ fn a_worker_that_dies_closes_its_websockets() {
     drop(open(server.port(), "/ws_push"));
     server.stop();
 }
+
+#[test]
+fn on_a_reload_clients_are_told_to_come_again_and_streams_are_finished() {
+    let server = gallery().start();
+    let mut socket = open(server.port(), "/ws_push");
+    server.wait_for_note("open");
+    let mut stream = Connection::begin(server.port(), &Request::new("GET", "/events/1"));
+    stream.head().unwrap();
+    stream.chunk().unwrap();
+    server.signal(Signal::HUP);
+    let going_away = 1001_u16.to_be_bytes().to_vec();
+    assert_eq!(next(&mut socket), (CLOSE, going_away));
+    socket.send(frame(CLOSE, &1001_u16.to_be_bytes()));
+    let workers = server.wait_for_workers(2);
+    let answering = get(server.port(), "/pid").text();
+    assert_eq!(answering, workers[1].to_string());
+    server.touch("go-0");
+    assert_eq!(
+        stream.chunk().unwrap(),
+        None,
+        "the old worker finishes what it has"
+    );
+    server.wait_for_note("lifespan.shutdown");
+    server.stop();
+}
