@@ -72,6 +72,8 @@ struct Socket {
     untaken: VecDeque<usize>,
     untaken_bytes: usize,
     state: State,
+    /// The client has said that it is closed, so nothing more comes of it.
+    heard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,7 @@ pub(crate) async fn run(
         untaken: VecDeque::new(),
         untaken_bytes: 0,
         state: State::Open,
+        heard: false,
     };
     let Ok(connection) = upgrade.connection.await else {
         return socket.tell_closed(code::ABNORMAL, "");
@@ -125,12 +128,12 @@ pub(crate) async fn run(
     let mut reader = socket
         .serve(reader, &mut writer, upgrade.grants, outgoing)
         .await;
-    // Whoever closes a connection while something is unread takes back what it sent last.
     let end = async {
         writer.write_all(&socket.output[socket.written..]).await?;
         writer.shutdown().await?;
+        // Whoever closes a connection while something is unread takes back what it sent last.
         let mut rest = [0; 512];
-        while reader.read(&mut rest).await? > 0 {}
+        while !socket.heard && reader.read(&mut rest).await? > 0 {}
         Ok::<_, io::Error>(())
     };
     // An error means that the client is gone, which is as good.
@@ -294,6 +297,7 @@ impl Socket {
                 }
                 Ok(Some(Incoming::Pong)) => pong = true,
                 Ok(Some(Incoming::Close(code, reason))) => {
+                    self.heard = true;
                     let answer = if code == code::NONE {
                         code::NORMAL
                     } else {
