@@ -311,6 +311,8 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
         threads: args.work.threads,
         asgi: asgi_config(&args.asgi),
         multiprocess: args.work.workers > 1,
+        static_files: false,
+        media_files: false,
         start_timeout: args.work.start_timeout,
     };
     Ok(PoolConfig {

@@ -34,6 +34,8 @@
 //!     threads: 4,
 //!     asgi: AsgiConfig::default(),
 //!     multiprocess: true,
+//!     static_files: false,
+//!     media_files: false,
 //!     start_timeout: Duration::from_secs(60),
 //! };
 //! let config = PoolConfig {
@@ -56,6 +58,7 @@
 mod asgi;
 mod backoff;
 mod check;
+mod files;
 mod frame;
 mod gateway;
 mod job;
@@ -76,6 +79,7 @@ mod worker;
 pub use self::{
     asgi::{AsgiConfig, EventLoop, Interface, Lifespan, WebSocketConfig},
     check::{LoopCheck, PythonCheck},
+    files::{MediaFiles, ProjectFiles, StaticFiles},
     gateway::{Gateway, GatewayConfig},
     metrics::PythonMetrics,
     pool::{Pool, PoolConfig},

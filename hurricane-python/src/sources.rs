@@ -19,7 +19,7 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 25] = [
+const MODULES: [Module; 26] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.apps", "apps.py"),
     module!("hurricane.metrics", "metrics/__init__.py"),
@@ -42,6 +42,7 @@ const MODULES: [Module; 25] = [
         "worker/asgi_websocket.py"
     ),
     module!("hurricane.worker.checks", "worker/checks.py"),
+    module!("hurricane.worker.files", "worker/files.py"),
     module!("hurricane.worker.frame", "worker/frame.py"),
     module!("hurricane.worker.lifespan", "worker/lifespan.py"),
     module!("hurricane.worker.main", "worker/main.py"),

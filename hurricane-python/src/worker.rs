@@ -39,6 +39,7 @@ use crate::{
         channel::{LaneLink, read_sent},
         lane::LaneId,
     },
+    files::ProjectFiles,
     frame::{
         self, Kind, PROTOCOL,
         marshal::{DecodeError, Writer},
@@ -67,6 +68,11 @@ pub struct WorkerConfig {
     pub asgi: AsgiConfig,
     /// Whether there are other workers beside it (`wsgi.multiprocess`).
     pub multiprocess: bool,
+    /// Whether the static files of a Django project are to be served: it tells where they are
+    /// ([`About::files`]), and under `DEBUG` its finders serve them.
+    pub static_files: bool,
+    /// Whether its media files are to be served: it tells where they are.
+    pub media_files: bool,
     /// How long it may take until it is ready.
     pub start_timeout: Duration,
 }
@@ -122,6 +128,8 @@ pub struct About {
     pub django: Option<String>,
     /// How the application is called.
     pub interface: Interface,
+    /// Where the files are that it was asked for, when the application is a Django project.
+    pub files: Option<ProjectFiles>,
 }
 
 /// What the control channel is for.
@@ -591,6 +599,10 @@ fn write_config(
     writer.text(concat!("hurricane/", env!("CARGO_PKG_VERSION")));
     writer.text("multiprocess");
     writer.bool(config.multiprocess);
+    writer.text("static_files");
+    writer.bool(config.static_files);
+    writer.text("media_files");
+    writer.bool(config.media_files);
     let ends = |writer: &mut Writer<'_>, [requests, answers]: &[OwnedFd; 2]| {
         writer.tuple(2);
         writer.int(requests.as_raw_fd());
@@ -649,7 +661,7 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
     let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
     match kind {
         Kind::Ready => {
-            let protocol = reader.fields(4)?.int32()?;
+            let protocol = reader.fields(5)?.int32()?;
             if protocol != PROTOCOL {
                 return Ok(Err(StartError::Protocol(format!(
                     "it speaks protocol {protocol}"
@@ -672,6 +684,7 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
                 python,
                 django,
                 interface,
+                files: ProjectFiles::read(&mut reader)?,
             }))
         }
         Kind::Failed => {

@@ -24,8 +24,8 @@ def config(**values):
     """What the server tells a worker, as far as a slot needs it."""
     return main.Config({
         "app": None, "root_path": "", "server_name": "localhost", "server_port": "8000", "server_software": "hurricane",
-        "multiprocess": False, "interface": "auto", "data": [0], "lane": None, "lifespan": "auto",
-        "event_loop": "asyncio", "disconnect_grace": 10_000, "begun": 0, **values})
+        "multiprocess": False, "static_files": False, "media_files": False, "interface": "auto", "data": [0],
+        "lane": None, "lifespan": "auto", "event_loop": "asyncio", "disconnect_grace": 10_000, "begun": 0, **values})
 
 
 def request(stream, path="/", method="GET", headers=None, body=b""):

@@ -68,7 +68,8 @@ class Bootstrap(unittest.TestCase):
         self.control.send(frame.SOURCES, sources())
         self.control.send(frame.CONFIG, {
             "app": app, "root_path": "/root", "server_name": "localhost", "server_port": "8000",
-            "server_software": "hurricane", "multiprocess": True, "data": list(zip(numbers[1::2], numbers[2::2])),
+            "server_software": "hurricane", "multiprocess": True, "static_files": False, "media_files": False,
+            "data": list(zip(numbers[1::2], numbers[2::2])),
             "interface": "auto", "lane": None, "lifespan": "auto", "event_loop": "auto", "disconnect_grace": 0,
             "begun": page.fileno()})
 
@@ -89,7 +90,7 @@ class Bootstrap(unittest.TestCase):
 
     def test_it_is_ready_serves_and_ends_with_its_channels(self):
         self.start(slots=2)
-        self.assertEqual(self.ready(), (frame.PROTOCOL, platform.python_version(), None, "wsgi"))
+        self.assertEqual(self.ready(), (frame.PROTOCOL, platform.python_version(), None, "wsgi", None))
         for slot in range(2):
             self.assertEqual(self.ask("/", slot, 7 + slot), [(7 + slot, "200 OK", [], b"/root")])
         self.assertEqual(list(self.begun), [7, 8])

@@ -291,18 +291,28 @@ fn reads_what_a_worker_says_on_the_control_channel() {
         assert_eq!(reader.skip(), Err(DecodeError::Truncated), "{name}");
     };
     read("ready", &|reader| {
-        assert_eq!(reader.fields(4)?.int32()?, PROTOCOL);
+        assert_eq!(reader.fields(5)?.int32()?, PROTOCOL);
         assert_eq!(reader.string()?, "3.12.1");
         assert!(!reader.none());
         assert_eq!(reader.string()?, "5.2");
         assert_eq!(reader.text()?, b"wsgi");
+        let files = crate::files::ProjectFiles::read(reader)?.unwrap();
+        assert_eq!(files.script_name, "/shop");
+        let of_static = files.of_static.unwrap();
+        assert_eq!(of_static.url.as_deref(), Some("/shop/static/"));
+        assert_eq!(of_static.root.to_str(), Some("/srv/static"));
+        assert!(!of_static.finders);
+        let of_media = files.of_media.unwrap();
+        assert_eq!(of_media.url.as_deref(), Some("/media/"));
+        assert_eq!(of_media.root.to_str(), Some(""));
         Ok(())
     });
     read("ready-without-django", &|reader| {
-        assert_eq!(reader.fields(4)?.int32()?, PROTOCOL);
+        assert_eq!(reader.fields(5)?.int32()?, PROTOCOL);
         assert_eq!(reader.string()?, "3.9.18");
         assert!(reader.none());
         assert_eq!(reader.text()?, b"asgi");
+        assert!(crate::files::ProjectFiles::read(reader)?.is_none());
         Ok(())
     });
     read("beat", &|reader| {

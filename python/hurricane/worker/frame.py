@@ -9,7 +9,8 @@ kind         byte  sent by, on         payload
 ===========  ====  ==================  =======================================================================
 SOURCES         1  server, control     ``{module name: (is package, source text)}``; always the first frame
 CONFIG          2  server, control     ``{name: value}``, see ``main.Config``
-READY           3  worker, control     ``(protocol, Python's version, Django's version or None, interface)``
+READY           3  worker, control     ``(protocol, Python's version, Django's version or None, interface, files)``,
+                                       see ``files.prepare``
 FAILED          4  worker, control     ``(reason, message)``; the traceback has gone to standard error
 CHECK           5  server, control     ``(id, what)``: run the checks with the tag, or ``database``
 CHECKED         6  worker, control     ``(id, status, message)``
@@ -45,7 +46,7 @@ import socket
 import struct
 from collections import deque
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT = range(1, 11)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 
-from . import application, checks, frame
+from . import application, checks, files, frame
 from .wsgi import Slot
 
 
@@ -20,6 +20,8 @@ class Config:
     def __init__(self, values):
         self.app = values["app"]
         self.root_path = values["root_path"]
+        self.static_files = values["static_files"]
+        self.media_files = values["media_files"]
         self.server_name = values["server_name"]
         self.server_port = values["server_port"]
         self.server_software = values["server_software"]
@@ -42,6 +44,7 @@ class Worker:
         self.sending = threading.Lock()
         self.slots = []
         self.interface = None
+        self.files = None
         self.checks = queue.SimpleQueue()
 
     def run(self):
@@ -49,6 +52,7 @@ class Worker:
         config = Config(values)
         try:
             app, self.interface = application.load(config.app, config.interface)
+            app, self.files = files.prepare(app, self.interface, config)
             begun = memoryview(mmap.mmap(config.begun, 0)).cast("I")
             if self.interface == "asgi":
                 # Only here, as it brings asyncio along.
@@ -88,9 +92,10 @@ class Worker:
         self.send(frame.BEAT, max(0, int(lag * 1e6)))
 
     def about(self):
-        """The protocol's version, Python's, Django's where the application is a Django project, and the interface."""
+        """The protocol's version, Python's, Django's where the application is a Django project, the interface, and
+        where the project's files are."""
         django = sys.modules["django"].get_version() if checks.has_django() else None
-        return frame.PROTOCOL, platform.python_version(), django, self.interface
+        return frame.PROTOCOL, platform.python_version(), django, self.interface, self.files
 
     def obey(self):
         """Does what the server asks for, until it closes the channel."""
