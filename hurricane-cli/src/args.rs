@@ -4,6 +4,7 @@
     reason = "what documents an option is the text of --help"
 )]
 
+pub(crate) mod files;
 pub(crate) mod recycle;
 pub(crate) mod startup;
 pub(crate) mod table;
@@ -12,7 +13,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::{recycle::RecycleArgs, startup::StartupArgs};
+use self::{files::FilesArgs, recycle::RecycleArgs, startup::StartupArgs};
 use crate::{
     exit,
     value::{self, Events, Words},
@@ -55,6 +56,8 @@ pub(crate) struct ServeArgs {
     pub(crate) recycle: RecycleArgs,
     #[command(flatten)]
     pub(crate) asgi: AsgiArgs,
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
     #[command(flatten)]
     pub(crate) stop: StopArgs,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 mod access;
 mod args;
 mod exit;
+mod files;
 mod log;
 mod serve;
 mod value;

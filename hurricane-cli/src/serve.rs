@@ -16,12 +16,13 @@ use hurricane_core::{
     bytes::Bytes,
     check_fn, metric_fn,
     probe::Endpoint,
-    server::{BoundServer, BuildError, Builder, ServeConfig, ServeError, StartupFailure},
+    server::{
+        BoundServer, BuildError, Builder, ServeConfig, ServeError, StartupError, StartupFailure,
+    },
 };
 use hurricane_python::{
-    AsgiConfig, BodyError, EventLoop, Gateway, GatewayConfig, Interface, Lifespan, Pool,
-    PoolConfig, RecycleConfig, StartError, Startup, StartupConfig, TaskFailure, WebSocketConfig,
-    WorkerConfig,
+    AsgiConfig, EventLoop, Gateway, GatewayConfig, Interface, Lifespan, Pool, PoolConfig,
+    RecycleConfig, StartError, Startup, StartupConfig, TaskFailure, WebSocketConfig, WorkerConfig,
 };
 use hyper::body::Incoming;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +35,7 @@ use crate::{
         AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs, recycle::RecycleArgs,
     },
     exit::Usage,
+    files::{Files, Mounts},
     log::Log,
     webhook,
 };
@@ -141,22 +143,27 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
                 .map_err(|failure| account(failure, drop_in))
         }
     });
+    let mounts = Arc::new(OnceLock::new());
     let hurricane = hurricane.on_startup("workers", {
         let (address, pool, probes) = (Arc::clone(&address), pool.clone(), Arc::clone(&probes));
+        let (mounts, files) = (Arc::clone(&mounts), args.files.clone());
+        let root_path = args.app.root_path.clone();
         let announcement = Arc::clone(&announcement);
         async move || {
             let address = *address
                 .get()
                 .expect("the address is set before the server starts");
-            pool.start(address).await?;
+            let about = pool.start(address).await?;
             probes.rehearse().await;
             announcement.tell();
             info!("Starting HTTP Server on port {}", address.port());
+            let found = Mounts::of(&files, &root_path, about.files.as_ref())?;
+            mounts.get_or_init(|| found);
             info!(
                 "Startup time is {:.3} seconds",
                 started.elapsed().as_secs_f64()
             );
-            Ok::<_, StartError>(())
+            Ok::<_, StartupError>(())
         }
     });
     // What an ASGI application does at its end is part of what the graceful timeout is for.
@@ -201,7 +208,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     }
 
     // The way of a request, from the inside out.
-    let app = layer.layer(gateway.service());
+    let app = layer.layer(Files::new(mounts, gateway.service()));
     if args.log.no_access_log {
         open(bound, app, place, probes).await?;
     } else {
@@ -233,7 +240,7 @@ async fn open<S, B>(
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
     S: Clone + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<StartupError>> + Send + 'static,
 {
     match place {
         ProbePlace::Shared => bound.serve(WithProbes::new(probes, app)).await,
@@ -311,8 +318,8 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
         threads: args.work.threads,
         asgi: asgi_config(&args.asgi),
         multiprocess: args.work.workers > 1,
-        static_files: false,
-        media_files: false,
+        static_files: args.files.of_static,
+        media_files: args.files.of_media,
         start_timeout: args.work.start_timeout,
     };
     Ok(PoolConfig {

@@ -1,6 +1,6 @@
 //! The values of options, as people write them.
 
-use std::{convert::Infallible, str::FromStr, time::Duration};
+use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
 use hurricane_core::EventKind;
 
@@ -11,6 +11,18 @@ pub(crate) struct Words(pub(crate) Vec<String>);
 /// Kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Events(pub(crate) Vec<EventKind>);
+
+/// Folders and the paths under which their files are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folders(pub(crate) Vec<Folder>);
+
+/// A folder whose files are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folder {
+    /// With a slash at either end.
+    pub(crate) url: String,
+    pub(crate) path: PathBuf,
+}
 
 // === impl Words ===
 
@@ -136,6 +148,37 @@ pub(crate) fn events(text: &str) -> Result<Events, String> {
     })
 }
 
+/// Folders as `URL=PATH`, one a line.
+pub(crate) fn folders(text: &str) -> Result<Folders, String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let folders: Vec<_> = lines.map(folder).collect::<Result<_, _>>()?;
+    if folders.is_empty() {
+        return Err("this has to be URL=PATH, such as /assets/=dist".to_owned());
+    }
+    Ok(Folders(folders))
+}
+
+fn folder(text: &str) -> Result<Folder, String> {
+    let (url, path) = text
+        .trim()
+        .split_once('=')
+        .filter(|(_, path)| !path.is_empty())
+        .ok_or("this has to be URL=PATH, such as /assets/=dist")?;
+    if !url.starts_with('/') || url.contains(['?', '#', '%']) {
+        return Err(
+            "the URL of a folder is a path without ?, # and %, such as /assets/".to_owned(),
+        );
+    }
+    let url = url.trim_matches('/');
+    if url.is_empty() {
+        return Err("/ is the application's: give a path below it, such as /assets/".to_owned());
+    }
+    Ok(Folder {
+        url: format!("/{url}/"),
+        path: path.into(),
+    })
+}
+
 /// The path under which the application is mounted: with a leading and without a trailing slash.
 pub(crate) fn root_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
@@ -227,6 +270,29 @@ mod tests {
         let error = events("drain,crash").unwrap_err();
         assert!(error.contains("worker_crashed"), "{error}");
         assert!(events("").is_err());
+    }
+
+    #[test]
+    fn reads_folders() {
+        let folder = |url: &str, path: &str| Folder {
+            url: url.to_owned(),
+            path: path.into(),
+        };
+        let both = Folders(vec![
+            folder("/assets/", "dist"),
+            folder("/a/b/", "/srv/a=b"),
+        ]);
+        assert_eq!(folders("/assets=dist\n\n/a/b/=/srv/a=b\n"), Ok(both));
+        for wrong in [
+            "",
+            "dist",
+            "/assets=",
+            "assets=dist",
+            "/=dist",
+            "/a%20b/=dist",
+        ] {
+            assert!(folders(wrong).is_err(), "{wrong:?} is no folder");
+        }
     }
 
     #[test]

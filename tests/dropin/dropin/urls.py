@@ -2,6 +2,8 @@ import os
 import sys
 import threading
 
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
@@ -27,9 +29,16 @@ def grow(request):
 
 KEPT = []
 
+
+def upload(request, name):
+    """Saves the request's body as a media file; where it is then."""
+    return HttpResponse(default_storage.url(default_storage.save(name, ContentFile(request.body))))
+
+
 urlpatterns = [
     path("", index),
     path("count", counting.count),
     path("grow", grow),
     path("process", process),
+    path("upload/<path:name>", upload),
 ]
