@@ -10,6 +10,6 @@ urlpatterns = [
     path("", include("live.urls")),
     path("admin/", admin.site.urls),
     # `insecure` lets Django itself serve static files without DEBUG, which is good enough for a demo and for nothing
-    # else. A later hurricane serves them natively, without asking Python; this line goes then.
+    # else: `hurricane serve --static` serves those of STATIC_ROOT without asking Python.
     re_path(r"^static/(?P<path>.*)$", serve, {"insecure": True}),
 ]
