@@ -328,7 +328,7 @@ async fn a_handler_may_settle_later_and_many_at_once() {
     channel
         .settle(last.delivery_tag, false, Outcome::Ack)
         .unwrap();
-    admin.publish("", &queue, "2").await;
+    admin.publish("", &queue, "3").await;
     until("one more", || async { status.delivered() == 12 }).await;
     running.stop().await;
     assert!(
