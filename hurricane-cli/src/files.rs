@@ -1,6 +1,6 @@
 //! Static and media files, served before the application and without it.
 //!
-//! A request whose path lies below a [mount](mount) is answered from a folder, every other one goes
+//! A request whose path lies below a [mount] is answered from a folder, every other one goes
 //! to the application. What is asked of the file system for one answer is asked in one task of
 //! the runtime's pool for that: the thread that does HTTP waits for no disk.
 
