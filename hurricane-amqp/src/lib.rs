@@ -90,7 +90,7 @@
 //!
 //! # Metrics
 //!
-//! They are recorded through the [`metrics`] facade.
+//! They are recorded through the [`metrics`](::metrics) facade.
 //!
 //! | name | type, labels | meaning |
 //! | --- | --- | --- |

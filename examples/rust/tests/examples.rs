@@ -5,7 +5,10 @@ mod process;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, net::TcpListener};
+    use std::{
+        fs,
+        net::{TcpListener, TcpStream},
+    };
 
     use crate::process::{Example, begin, finish, get, post, until};
 
@@ -53,7 +56,9 @@ mod tests {
     fn tower_service() {
         let example = Example::start(env!("CARGO_BIN_EXE_tower-service"), &[]);
         let app = example.addr("application on");
-        until("it serves", || get(&app, "/ready").status == 200);
+        // The port of the application, on which the probes are here, is not open before it serves.
+        until("it serves", || TcpStream::connect(&app).is_ok());
+        until("it is ready", || get(&app, "/ready").status == 200);
         assert_eq!(get(&app, "/a/b").body, "you asked for /a/b");
         let ready = get(&app, "/ready?verbose");
         assert!(
