@@ -63,7 +63,7 @@
 //! | `http2` | no | HTTP/2 in `serve`, for clients that begin with it; h2 and 6 crates more |
 //! | `grpc` | no | `http2`, and the probes as `grpc.health.v1.Health`: on the probe port, and as `probe::GrpcHealth` |
 //! | `prometheus` | yes | `Exposition`, and with it `/metrics`; metrics-exporter-prometheus, flate2 |
-//! | `webhooks` | no | `HttpWebhook`; reqwest, rustls with ring: 51 crates more |
+//! | `webhooks` | no | `HttpWebhook`; reqwest, rustls with ring: 50 crates more |
 //! | `check-certificate` | no | `CertificateCheck`: the dates of certificates in files and on TLS servers; rustls, x509-cert |
 //! | `check-disk` | no | `DiskCheck`: room and inodes of a file system |
 //! | `check-dns` | no | `DnsCheck`: whether a name resolves |
