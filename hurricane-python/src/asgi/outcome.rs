@@ -60,19 +60,10 @@ pub(crate) enum Body<'a> {
 
 impl<'a> Outcome<'a> {
     pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut whole = *reader;
-        match Self::read_fields(reader) {
-            // The application's doing: the outcome is passed over, the channel goes on.
-            Err(error @ (DecodeError::Type { .. } | DecodeError::Fields(_))) => {
-                let mut fields = whole;
-                fields.sequence()?;
-                let stream = fields.int32()?;
-                whole.skip()?;
-                *reader = whole;
-                Ok(Self::Invalid { stream, error })
-            }
-            outcome => outcome,
-        }
+        reader.item(Self::read_fields, |stream, error| Self::Invalid {
+            stream,
+            error,
+        })
     }
 
     fn read_fields(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {

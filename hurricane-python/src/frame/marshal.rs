@@ -161,6 +161,28 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An item of a list, a tuple that begins with its stream. One that has the wrong fields is the
+    /// application's doing: it is passed over and becomes what `invalid` makes of it, and the
+    /// channel goes on.
+    pub(crate) fn item<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+        invalid: impl FnOnce(i32, DecodeError) -> T,
+    ) -> Result<T, DecodeError> {
+        let mut whole = *self;
+        match read(self) {
+            Err(error @ (DecodeError::Type { .. } | DecodeError::Fields(_))) => {
+                let mut fields = whole;
+                fields.sequence()?;
+                let stream = fields.int32()?;
+                whole.skip()?;
+                *self = whole;
+                Ok(invalid(stream, error))
+            }
+            item => item,
+        }
+    }
+
     /// A `str` as text for people.
     pub(crate) fn string(&mut self) -> Result<String, DecodeError> {
         Ok(String::from_utf8_lossy(self.text()?).into_owned())
