@@ -1,0 +1,243 @@
+//! The control channel: what is said to a worker beside its requests, and what it says.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    sync::{mpsc, oneshot, watch},
+};
+
+use super::{About, LoadFailure, StartError};
+use crate::{
+    asgi::{Interface, lane::LaneId},
+    files::ProjectFiles,
+    frame::{self, Kind, PROTOCOL, marshal::DecodeError},
+    gateway::Gateway,
+    slot::SlotId,
+};
+
+/// What the control channel is for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run checks and tell how they went.
+    Check {
+        what: &'static str,
+        answer: oneshot::Sender<CheckAnswer>,
+    },
+    /// The slot is to give back what it has not begun.
+    Recall(usize),
+    /// The client of this slot's stream has gone.
+    Cancel(usize, i32),
+    /// A request has been running for longer than it may.
+    Hung,
+    /// The event loop has not turned for longer than it may.
+    Stuck,
+    /// What came from the worker made no sense.
+    Broken,
+    /// Nothing more is to be said.
+    Close,
+}
+
+/// How checks went in the worker; see `checks.py`.
+#[derive(Debug)]
+pub(crate) struct CheckAnswer {
+    pub(crate) status: i32,
+    pub(crate) message: String,
+}
+
+/// What is wrong with a worker that is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    None,
+    Hung,
+    Stuck,
+    Broken,
+}
+
+/// Where a worker has its place at the gateway.
+#[derive(Debug)]
+pub(super) struct Seated {
+    pub(super) gateway: Gateway,
+    pub(super) slots: Vec<SlotId>,
+    pub(super) lane: Option<LaneId>,
+}
+
+/// Checks that the worker has been asked to run, by number.
+pub(super) type Checks = Mutex<HashMap<i32, oneshot::Sender<CheckAnswer>>>;
+
+/// Reads one frame, whole.
+pub(crate) async fn read_frame(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let mut data = vec![0; frame::HEAD];
+    reader.read_exact(&mut data).await?;
+    let length = frame::needed(&data);
+    data.resize(length, 0);
+    reader.read_exact(&mut data[frame::HEAD..]).await?;
+    Ok(data)
+}
+
+/// Reads what the worker says when it has, or has not, loaded the application.
+pub(super) async fn read_hello(
+    reader: &mut OwnedReadHalf,
+) -> io::Result<Result<About, StartError>> {
+    let data = read_frame(reader).await?;
+    Ok(match parse_hello(&data) {
+        Ok(hello) => hello,
+        Err(error) => Err(StartError::Protocol(error.to_string())),
+    })
+}
+
+fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
+    let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
+    match kind {
+        Kind::Ready => {
+            let protocol = reader.fields(5)?.int32()?;
+            if protocol != PROTOCOL {
+                return Ok(Err(StartError::Protocol(format!(
+                    "it speaks protocol {protocol}"
+                ))));
+            }
+            let python = reader.string()?;
+            let django = if reader.none() {
+                None
+            } else {
+                Some(reader.string()?)
+            };
+            let name = reader.text()?;
+            let Some(interface) = Interface::parse(name) else {
+                let name = String::from_utf8_lossy(name).into_owned();
+                return Ok(Err(StartError::Protocol(format!(
+                    "it speaks of an interface {name:?}"
+                ))));
+            };
+            Ok(Ok(About {
+                python,
+                django,
+                interface,
+                files: ProjectFiles::read(&mut reader)?,
+            }))
+        }
+        Kind::Failed => {
+            let reason = LoadFailure::of(reader.fields(2)?.text()?);
+            Ok(Err(StartError::Load {
+                reason,
+                message: reader.string()?,
+            }))
+        }
+        kind => Err(DecodeError::Kind(kind as u8)),
+    }
+}
+
+pub(super) async fn write_control(
+    mut writer: OwnedWriteHalf,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    checks: Arc<Checks>,
+    alarm: watch::Sender<Trouble>,
+) {
+    let mut number = 0_i32;
+    let mut out = Vec::new();
+    while let Some(command) = commands.recv().await {
+        out.clear();
+        match command {
+            Command::Check { what, answer } => {
+                number = number.wrapping_add(1);
+                lock(&checks).insert(number, answer);
+                frame::encode(&mut out, Kind::Check, |writer| {
+                    writer.tuple(2);
+                    writer.int(number);
+                    writer.text(what);
+                });
+            }
+            Command::Recall(slot) => frame::encode(&mut out, Kind::Recall, |writer| {
+                writer.int(slot_number(slot));
+            }),
+            Command::Cancel(slot, stream) => frame::encode(&mut out, Kind::Cancel, |writer| {
+                writer.tuple(2);
+                writer.int(slot_number(slot));
+                writer.int(stream);
+            }),
+            Command::Hung => sound(&alarm, Trouble::Hung),
+            Command::Stuck => sound(&alarm, Trouble::Stuck),
+            Command::Broken => {
+                alarm.send_replace(Trouble::Broken);
+            }
+            Command::Close => break,
+        }
+        if writer.write_all(&out).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// Tells of trouble, unless there is some already.
+fn sound(alarm: &watch::Sender<Trouble>, trouble: Trouble) {
+    alarm.send_if_modified(|current| {
+        let news = *current == Trouble::None;
+        if news {
+            *current = trouble;
+        }
+        news
+    });
+}
+
+pub(super) async fn read_control(mut reader: OwnedReadHalf, seat: Seated, checks: Arc<Checks>) {
+    while let Ok(data) = read_frame(&mut reader).await {
+        if let Err(error) = obey(&data, &seat, &checks) {
+            tracing::error!(%error, "a worker's message could not be read");
+            break;
+        }
+    }
+    // Whoever waits for a check of this worker asks another one.
+    lock(&checks).clear();
+}
+
+fn obey(data: &[u8], seat: &Seated, checks: &Checks) -> Result<(), DecodeError> {
+    let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
+    match kind {
+        Kind::Checked => {
+            let number = reader.fields(3)?.int32()?;
+            let answer = CheckAnswer {
+                status: reader.int32()?,
+                message: reader.string()?,
+            };
+            if let Some(asker) = lock(checks).remove(&number) {
+                // Whoever asked may have stopped waiting.
+                let _ = asker.send(answer);
+            }
+        }
+        Kind::Beat => {
+            let lag = Duration::from_micros(reader.unsigned()?);
+            if let Some(lane) = seat.lane {
+                seat.gateway.beat_lane(lane, lag);
+            }
+        }
+        Kind::Recalled => {
+            let slot = reader.fields(2)?.int32()?;
+            let count = reader.sequence()?;
+            let streams = (0..count)
+                .map(|_| reader.int32())
+                .collect::<Result<Vec<_>, _>>()?;
+            if let Some(id) = usize::try_from(slot)
+                .ok()
+                .and_then(|slot| seat.slots.get(slot))
+            {
+                seat.gateway.recalled(*id, &streams);
+            }
+        }
+        kind => return Err(DecodeError::Kind(kind as u8)),
+    }
+    Ok(())
+}
+
+fn slot_number(slot: usize) -> i32 {
+    i32::try_from(slot).expect("a worker has few slots")
+}
+
+fn lock(checks: &Checks) -> MutexGuard<'_, HashMap<i32, oneshot::Sender<CheckAnswer>>> {
+    checks.lock().unwrap_or_else(PoisonError::into_inner)
+}
