@@ -7,6 +7,7 @@ use crate::harness::{Connection, Launch, Request, get, kill, post, python, until
 mod conformance;
 mod frameworks;
 mod http;
+mod hybrid;
 mod lifespan;
 mod supervision;
 mod websocket;

@@ -688,7 +688,7 @@ fn every_option_is_in_the_help_with_its_variable() {
         .split_whitespace()
         .filter(|word| word.starts_with("--") && *word != "--help")
     {
-        let option = option.trim_end_matches([':', ',', ']']);
+        let option = option.trim_end_matches([':', ',', '.', ']']);
         let variable = format!("HURRICANE_{}", option[2..].replace('-', "_").to_uppercase());
         // Without the sign for a variable whose value is not shown.
         let shown = ["=]", "]"].map(|end| format!("[env: {variable}{end}"));

@@ -81,6 +81,8 @@ pub(crate) struct AppArgs {
     ///
     /// auto takes an application whose call is asynchronous for ASGI, and so a Django project
     /// that has ASGI_APPLICATION but not WSGI_APPLICATION among its settings; all else is WSGI.
+    /// hybrid is both in the same processes: WebSockets and --async-path go to the ASGI
+    /// application, all else to the WSGI application.
     #[arg(
         long,
         env = "HURRICANE_INTERFACE",
@@ -88,6 +90,18 @@ pub(crate) struct AppArgs {
         default_value = "auto"
     )]
     pub(crate) interface: InterfaceArg,
+
+    /// The ASGI application beside --app, as module:attribute (hybrid)
+    ///
+    /// Without it the Django project's, as without --app.
+    #[arg(long, env = "HURRICANE_ASGI_APP", value_name = "MODULE:ATTRIBUTE", value_parser = value::app)]
+    pub(crate) asgi_app: Option<String>,
+
+    /// How paths begin that go to the ASGI application, such as /events/ (hybrid)
+    ///
+    /// May be given more than once. The variable may hold several, with spaces between them.
+    #[arg(long, env = "HURRICANE_ASYNC_PATH", value_name = "PATH", value_parser = value::prefixes)]
+    pub(crate) async_path: Vec<Words>,
 
     /// The Python interpreter
     ///
@@ -356,6 +370,7 @@ pub(crate) enum InterfaceArg {
     Auto,
     Wsgi,
     Asgi,
+    Hybrid,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -32,7 +32,8 @@ use tracing::{error, info, warn};
 use crate::{
     access::AccessLog,
     args::{
-        AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs, recycle::RecycleArgs,
+        AppArgs, AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs,
+        recycle::RecycleArgs,
     },
     exit::Usage,
     files::{Files, Mounts},
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &ServeArgs, log: &Log) -> Result<()> {
 
 async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     let started = Instant::now();
+    is_hybrid_where_it_has_to_be(&args.app)?;
     let place = ProbePlace::of(args)?;
 
     // From the application outward: its workers, the queue before them, the counting.
@@ -300,7 +302,24 @@ fn gateway_config(args: &ServeArgs) -> GatewayConfig {
         max_body_size: args.http.max_body_size,
         request_timeout: Some(args.work.request_timeout).filter(|timeout| !timeout.is_zero()),
         root_path: args.app.root_path.clone(),
+        async_paths: args
+            .app
+            .async_path
+            .iter()
+            .flat_map(|words| words.0.clone())
+            .collect(),
     }
+}
+
+/// What only has a meaning for an application that is called in both ways.
+fn is_hybrid_where_it_has_to_be(args: &AppArgs) -> Result<(), Usage> {
+    let option = match args.interface {
+        InterfaceArg::Hybrid => return Ok(()),
+        _ if args.asgi_app.is_some() => "--asgi-app",
+        _ if !args.async_path.is_empty() => "--async-path",
+        _ => return Ok(()),
+    };
+    Err(Usage(format!("{option} is for --interface hybrid only")))
 }
 
 fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
@@ -310,10 +329,12 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
             None => python()?,
         },
         app: args.app.app.clone(),
+        asgi_app: args.app.asgi_app.clone(),
         interface: match args.app.interface {
             InterfaceArg::Auto => None,
             InterfaceArg::Wsgi => Some(Interface::Wsgi),
             InterfaceArg::Asgi => Some(Interface::Asgi),
+            InterfaceArg::Hybrid => Some(Interface::Hybrid),
         },
         threads: args.work.threads,
         asgi: asgi_config(&args.asgi),

@@ -135,6 +135,16 @@ pub(crate) fn app(text: &str) -> Result<String, String> {
     }
 }
 
+/// How paths begin, with spaces between them.
+pub(crate) fn prefixes(text: &str) -> Result<Words, String> {
+    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+    if !words.is_empty() && words.iter().all(|word| word.starts_with('/')) {
+        Ok(Words(words))
+    } else {
+        Err("a path begins with a slash, such as /events/".to_owned())
+    }
+}
+
 /// The kinds of events, by the names they have in their payload, with commas between them.
 pub(crate) fn events(text: &str) -> Result<Events, String> {
     let one = |name: &str| {

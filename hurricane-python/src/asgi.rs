@@ -42,6 +42,9 @@ pub enum Interface {
     Wsgi,
     /// As ASGI 3: on an event loop.
     Asgi,
+    /// As both, in the same processes: WebSockets and [some paths](crate::GatewayConfig::async_paths)
+    /// on an event loop, all else on threads.
+    Hybrid,
 }
 
 /// Whether the application is told when its process starts and ends.
@@ -99,12 +102,23 @@ pub struct WebSocketConfig {
 // === impl Interface ===
 
 impl Interface {
+    /// Whether some of its requests run on threads.
+    pub(crate) fn has_threads(self) -> bool {
+        self != Self::Asgi
+    }
+
+    /// Whether some of them run on an event loop.
+    pub(crate) fn has_loop(self) -> bool {
+        self != Self::Wsgi
+    }
+
     /// Its name in frames.
     pub(crate) fn name(interface: Option<Self>) -> &'static str {
         match interface {
             None => "auto",
             Some(Self::Wsgi) => "wsgi",
             Some(Self::Asgi) => "asgi",
+            Some(Self::Hybrid) => "hybrid",
         }
     }
 
@@ -112,6 +126,7 @@ impl Interface {
         match name {
             b"wsgi" => Some(Self::Wsgi),
             b"asgi" => Some(Self::Asgi),
+            b"hybrid" => Some(Self::Hybrid),
             _ => None,
         }
     }

@@ -57,6 +57,9 @@ pub struct GatewayConfig {
     /// The path under which the application is mounted, `SCRIPT_NAME`: empty, or with a leading
     /// and without a trailing slash.
     pub root_path: String,
+    /// Of an application that is called [as both](Interface::Hybrid): how the paths begin, below
+    /// the root path, whose requests go to the event loop as WebSockets do.
+    pub async_paths: Vec<String>,
 }
 
 /// Takes requests and brings the answers of the Python workers. Cloning shares it.
@@ -130,6 +133,7 @@ impl Default for GatewayConfig {
             max_body_size: 100 << 20,
             request_timeout: None,
             root_path: String::new(),
+            async_paths: Vec::new(),
         }
     }
 }

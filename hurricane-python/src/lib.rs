@@ -1,4 +1,4 @@
-//! Serves a Python application, WSGI (PEP 3333) or ASGI 3, from child processes behind one queue in Rust.
+//! Serves a Python application, WSGI (PEP 3333), ASGI 3 or both, from child processes behind one queue in Rust.
 //!
 //! ```text
 //! Request ─▶ Gateway: reads the body, waits in one bounded queue ─▶ slot: a Python thread
@@ -30,6 +30,7 @@
 //! let worker = WorkerConfig {
 //!     python: ".venv/bin/python".into(),
 //!     app: Some("mysite.wsgi:application".to_owned()),
+//!     asgi_app: None,
 //!     interface: None,
 //!     threads: 4,
 //!     asgi: AsgiConfig::default(),

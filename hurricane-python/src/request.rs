@@ -43,14 +43,17 @@ pub(crate) fn head(writer: &mut Writer<'_>, stream: i32) {
     writer.int(stream);
 }
 
-/// `PATH_INFO`: percent-decoded, as latin-1, without the root path where the client sent it.
-///
-/// A proxy in front may have taken the root path off already; then the path stays as it is.
-fn path(writer: &mut Writer<'_>, path: &str, root_path: &str) {
-    let inner = path
-        .strip_prefix(root_path)
+/// A path without the root path where the client sent it. A proxy in front may have taken that
+/// off already; then the path stays as it is.
+pub(crate) fn below<'a>(path: &'a str, root_path: &str) -> &'a str {
+    path.strip_prefix(root_path)
         .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .unwrap_or(path);
+        .unwrap_or(path)
+}
+
+/// `PATH_INFO`: percent-decoded, as latin-1, [below](below) the root path.
+fn path(writer: &mut Writer<'_>, path: &str, root_path: &str) {
+    let inner = below(path, root_path);
     if inner.contains('%') {
         writer.latin1(&percent_decode(inner.as_bytes()).collect::<Vec<u8>>());
     } else {

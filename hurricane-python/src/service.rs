@@ -1,11 +1,12 @@
 //! A request from the first byte of its body to its answer.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, io, net::SocketAddr, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body_util::BodyExt;
 use hurricane_core::server::ConnectInfo;
+use percent_encoding::percent_decode;
 use tokio::io::AsyncWriteExt;
 use tower::Service;
 
@@ -13,8 +14,9 @@ use crate::{
     asgi::Interface,
     gateway::{Failure, Gateway},
     job::JobBody,
-    request::environ,
+    request::{below, environ},
     response::{Body, plain},
+    websocket::handshake,
 };
 
 /// A body up to this size (bytes) is kept in memory, a longer one in a temporary file.
@@ -37,10 +39,11 @@ pub(crate) enum BodyFailure {
 impl Gateway {
     /// Has a request answered by the application.
     ///
-    /// For WSGI the body is read here, before a slot is taken, so that a client that sends slowly
-    /// costs no Python thread; for ASGI it is streamed. What goes wrong is answered too, with a line of text: 400 (the body
-    /// broke off), 413, 500 (the application failed, its traceback is in the log), 502 (its worker died), 503
-    /// with `Retry-After` (the queue is full), 504 (the request timeout has passed).
+    /// For a thread the body is read here, before a slot is taken, so that a client that sends
+    /// slowly costs no Python thread; for an event loop it is streamed. What goes wrong is answered
+    /// too, with a line of text: 400 (the body broke off), 413, 500 (the application failed, its
+    /// traceback is in the log), 502 (its worker died), 503 with `Retry-After` (the queue is full),
+    /// 504 (the request timeout has passed).
     ///
     /// The client's address is looked for among the request's extensions, as [`ConnectInfo`].
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
@@ -50,7 +53,7 @@ impl Gateway {
         if self.is_full() {
             return refusal(Failure::QueueFull);
         }
-        if self.interface() == Interface::Asgi {
+        if self.is_for_loop(&request) {
             return self.call(request).await;
         }
         let (parts, body) = request.into_parts();
@@ -68,6 +71,28 @@ impl Gateway {
             Err(failure) => return refusal(failure),
         };
         ticket.answer().await.unwrap_or_else(refusal)
+    }
+
+    /// Whether a request is for the application's event loop, and not for its threads.
+    fn is_for_loop<B>(&self, request: &Request<B>) -> bool {
+        match self.interface() {
+            Interface::Wsgi => false,
+            Interface::Asgi => true,
+            Interface::Hybrid => {
+                handshake::is_wanted(request) || self.is_async(request.uri().path())
+            }
+        }
+    }
+
+    fn is_async(&self, path: &str) -> bool {
+        let config = self.config();
+        if config.async_paths.is_empty() {
+            return false;
+        }
+        let path = below(path, &config.root_path);
+        let path: Cow<'_, [u8]> = percent_decode(path.as_bytes()).into();
+        let mut prefixes = config.async_paths.iter();
+        prefixes.any(|prefix| path.starts_with(prefix.as_bytes()))
     }
 
     /// The gateway as a tower service, for a server of any kind.

@@ -57,9 +57,11 @@ pub struct WorkerConfig {
     pub python: PathBuf,
     /// `module:attribute`; `None`: the Django project of the working directory or environment.
     pub app: Option<String>,
+    /// The same for the event loop, where the application is called [as both](Interface::Hybrid).
+    pub asgi_app: Option<String>,
     /// How it is called; `None`: as what it looks like.
     pub interface: Option<Interface>,
-    /// How many threads run the requests of a WSGI application.
+    /// How many threads run the requests, where they do not run on an event loop.
     pub threads: usize,
     /// How an ASGI application is run.
     pub asgi: AsgiConfig,
@@ -188,10 +190,10 @@ impl Channels {
     fn of(config: &WorkerConfig) -> Self {
         Self {
             threads: match config.interface {
-                Some(Interface::Asgi) => 0,
-                Some(Interface::Wsgi) | None => config.threads,
+                Some(interface) if !interface.has_threads() => 0,
+                _ => config.threads,
             },
-            lane: config.interface != Some(Interface::Wsgi),
+            lane: config.interface.is_none_or(Interface::has_loop),
         }
     }
 
@@ -305,10 +307,10 @@ impl Worker {
         let (begun, load) = (Arc::new(begun), Arc::default());
         // Those that the application is not called through are closed.
         let lane = data.split_off(plan.threads).pop();
-        if about.interface != Interface::Wsgi {
+        if !about.interface.has_threads() {
             data.clear();
         }
-        let lane = lane.filter(|_| about.interface == Interface::Asgi);
+        let lane = lane.filter(|_| about.interface.has_loop());
         let links: Vec<Link> = data
             .into_iter()
             .enumerate()
@@ -535,10 +537,12 @@ fn write_config(
     begun: &Begun,
 ) {
     writer.dict();
-    writer.text("app");
-    match &config.app {
-        Some(app) => writer.text(app),
-        None => writer.none(),
+    for (name, app) in [("app", &config.app), ("asgi_app", &config.asgi_app)] {
+        writer.text(name);
+        match app {
+            Some(app) => writer.text(app),
+            None => writer.none(),
+        }
     }
     writer.text("root_path");
     writer.text(root_path);

@@ -23,8 +23,9 @@ def pair(test):
 def config(**values):
     """What the server tells a worker, as far as a slot needs it."""
     return main.Config({
-        "app": None, "root_path": "", "server_name": "localhost", "server_port": "8000", "server_software": "hurricane",
-        "multiprocess": False, "static_files": False, "media_files": False, "interface": "auto", "data": [0],
+        "app": None, "asgi_app": None, "root_path": "",
+        "server_name": "localhost", "server_port": "8000", "server_software": "hurricane", "multiprocess": False,
+        "static_files": False, "media_files": False, "interface": "auto", "data": [0],
         "lane": None, "lifespan": "auto", "event_loop": "asyncio", "disconnect_grace": 10_000, "begun": 0, **values})
 
 

@@ -145,6 +145,39 @@ class Interfaces(ApplicationTest):
                 self.assertEqual(application.load(None, interface), expected)
 
 
+    @unittest.skipUnless(django, "Django is not installed")
+    def test_a_django_project_has_its_asgi_application_beside_its_urls(self):
+        os.environ["DJANGO_SETTINGS_MODULE"] = "site_k.settings"
+        self.write("site_k/__init__.py", "")
+        self.write("site_k/asgi.py", "application = 'the asgi application'\n")
+        self.write("site_l/__init__.py", "")
+        for urls, expected in (("site_k.urls", "the asgi application"), ("site_l.urls", "Django's own"),
+                               ("urls", "Django's own")):
+            settings = mock.Mock(spec=["ROOT_URLCONF"], ROOT_URLCONF=urls)
+            with self.subTest(urls), mock.patch("django.core.asgi.get_asgi_application", lambda: "Django's own"), \
+                    mock.patch("django.setup"), mock.patch("django.conf.settings", settings):
+                self.assertEqual(application.load(None, "asgi"), (expected, "asgi"))
+
+    @unittest.skipUnless(django, "Django is not installed")
+    def test_a_hybrid_one_is_both(self):
+        self.write("site_m.py", '''
+            import os
+            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_m")
+            def wsgi(environ, start_response): pass
+            async def asgi(scope, receive, send): pass
+        ''')
+        names = {"WSGI_APPLICATION": "site_m.wsgi", "ASGI_APPLICATION": "site_m.asgi"}
+        settings = mock.Mock(spec=list(names), **names)
+        with mock.patch("django.setup"), mock.patch("django.conf.settings", settings):
+            for app, asgi_app in (("site_m:wsgi", "site_m:asgi"), ("site_m:wsgi", None), (None, "site_m:asgi"),
+                                  (None, None)):
+                with self.subTest(app=app, asgi_app=asgi_app):
+                    found = application.load_both(app, asgi_app)
+                    self.assertEqual([one.__name__ for one in found], ["wsgi", "asgi"])
+        with self.assertRaisesRegex(application.LoadError, "called as ASGI"):
+            application.load_both("site_m:asgi", None)
+
+
 class ManagePy(ApplicationTest):
     def found(self, text):
         self.write("manage.py", text)

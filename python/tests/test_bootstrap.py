@@ -67,7 +67,7 @@ class Bootstrap(unittest.TestCase):
             sock.close()
         self.control.send(frame.SOURCES, sources())
         self.control.send(frame.CONFIG, {
-            "app": app, "root_path": "/root", "server_name": "localhost", "server_port": "8000",
+            "app": app, "asgi_app": None, "root_path": "/root", "server_name": "localhost", "server_port": "8000",
             "server_software": "hurricane", "multiprocess": True, "static_files": False, "media_files": False,
             "data": list(zip(numbers[1::2], numbers[2::2])),
             "interface": "auto", "lane": None, "lifespan": "auto", "event_loop": "auto", "disconnect_grace": 0,

@@ -109,7 +109,7 @@ fn httpx_sends_many_at_once_and_streams_both_ways() {
 }
 
 /// Looks at the live pages of the example with httpx and websockets.
-const LIVE: &str = r#"
+pub(super) const LIVE: &str = r#"
 import asyncio, httpx, json, os, websockets
 
 port = os.environ["PORT"]

@@ -29,26 +29,26 @@ pub(super) fn handshake(path: &str) -> Request {
 }
 
 /// An open WebSocket, frame by frame.
-fn open(port: u16, path: &str) -> Connection {
+pub(super) fn open(port: u16, path: &str) -> Connection {
     let mut connection = Connection::begin(port, &handshake(path));
     assert_eq!(connection.head().unwrap().status, 101);
     connection
 }
 
 /// A short frame as a client sends it; a mask of zeros changes nothing.
-fn frame(first: u8, data: &[u8]) -> Vec<u8> {
+pub(super) fn frame(first: u8, data: &[u8]) -> Vec<u8> {
     let length = u8::try_from(data.len()).unwrap();
     [&[first, 0x80 | length, 0, 0, 0, 0], data].concat()
 }
 
 /// The next frame of the server, which is short.
-fn next(connection: &mut Connection) -> (u8, Vec<u8>) {
+pub(super) fn next(connection: &mut Connection) -> (u8, Vec<u8>) {
     let head = connection.take(2).unwrap();
     (head[0], connection.take(head[1].into()).unwrap())
 }
 
-const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
+pub(super) const TEXT: u8 = 0x81;
+pub(super) const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 

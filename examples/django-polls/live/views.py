@@ -30,7 +30,7 @@ async def events(request):
     """Server-sent events: all counts at first, and then again whenever one has changed."""
     if not isinstance(request, ASGIRequest):
         # Under WSGI a stream without end would hold a thread, and Django would wait for all of it first.
-        text = "This needs ASGI: start with --interface asgi\n"
+        text = "This needs ASGI: start with --interface asgi, or hybrid and --async-path /live/events\n"
         return HttpResponse(text, status=501, content_type="text/plain; charset=utf-8")
 
     async def stream():

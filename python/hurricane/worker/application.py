@@ -1,7 +1,7 @@
 """Finds and loads the application."""
 import ast
 import functools
-import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -24,6 +24,22 @@ def load(app, interface):
         return load_django(interface)
     found = load_named(app)
     return found, interface if interface != "auto" else "asgi" if is_asgi(found) else "wsgi"
+
+
+def load_both(app, asgi_app):
+    """A project's applications as WSGI and as ASGI; each is the Django project's where it is not named."""
+    find()
+    wsgi = load_named(app) if app else None
+    if wsgi is not None and is_asgi(wsgi):
+        raise LoadError("application", f"{app!r} is called as ASGI: with --interface hybrid it is --asgi-app, and "
+                                       "--app the same application as WSGI")
+    asgi = load_named(asgi_app) if asgi_app else None
+    # Of a project that is named by its module the settings are known now.
+    if wsgi is None:
+        wsgi, _ = load_django("wsgi", "no application was named for WSGI", "--app")
+    if asgi is None:
+        asgi, _ = load_django("asgi", "no application was named for ASGI", "--asgi-app")
+    return wsgi, asgi
 
 
 def find():
@@ -80,25 +96,26 @@ def missing(error):
     return "django" if error.name == "django" else "application"
 
 
-def load_django(interface):
-    settings_module = set_up_django()
+def load_django(interface, *lacking):
+    settings_module = set_up_django(*lacking)
     try:
         from django.conf import settings
 
         named = {kind: getattr(settings, f"{kind.upper()}_APPLICATION", None) for kind in ("wsgi", "asgi")}
         if interface == "auto":
             interface = "asgi" if named["asgi"] and not named["wsgi"] else "wsgi"
-        return django_application(interface, named[interface]), interface
+        return django_application(interface, named[interface] or beside(settings, interface)), interface
     except BaseException:
         show()
         raise does_not_load(settings_module) from None
 
 
-def set_up_django():
-    """Finds the project's settings and sets Django up; the name of the settings."""
+def set_up_django(lacking="no application was named", option="--app"):
+    """Finds the project's settings and sets Django up; the name of the settings. ``lacking`` is said where there is no
+    project, and that ``option`` would be a way out."""
     settings_module = os.environ.get("DJANGO_SETTINGS_MODULE") or settings_module_of_manage_py("manage.py")
     if not settings_module:
-        raise LoadError("application", "no application was named and none was found: give --app module:attribute, set "
+        raise LoadError("application", f"{lacking} and none was found: give {option} module:attribute, set "
                                        "DJANGO_SETTINGS_MODULE, or start in the folder of manage.py "
                                        f"(this is {os.getcwd()})")
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
@@ -118,8 +135,18 @@ def does_not_load(settings_module):
     return LoadError("application", f"the Django project with the settings {settings_module!r} does not load")
 
 
+def beside(settings, interface):
+    """The name of the application in ``asgi.py`` beside the project's URLs, where ``startproject`` puts it without a
+    setting that would name it; ``None`` where there is none."""
+    package, _, _ = (getattr(settings, "ROOT_URLCONF", None) or "").rpartition(".")
+    module = f"{package}.asgi"
+    if interface != "asgi" or not package or importlib.util.find_spec(module) is None:
+        return None
+    return f"{module}.application" if hasattr(importlib.import_module(module), "application") else None
+
+
 def django_application(interface, name):
-    """What the setting WSGI_APPLICATION or ASGI_APPLICATION names, else Django's own."""
+    """The application of that name, else Django's own."""
     if name:
         from django.utils.module_loading import import_string
 

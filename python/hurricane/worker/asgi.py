@@ -1,7 +1,7 @@
-"""Runs an ASGI application: the event loop on the worker's main thread, from its start to its end."""
+"""Runs an ASGI application: the event loop on the worker's main thread, from its start to its end. Beside it there may
+be threads, for the requests that a hybrid application takes as WSGI."""
 import asyncio
 import contextlib
-import gc
 import importlib.util
 import socket
 import threading
@@ -48,15 +48,13 @@ async def serve(loop, worker, application, config, begun):
     events.set_inheritable(False)
     sent.set_inheritable(False)
     link = Link(loop, events, sent, application, config, begun, lifespan.state)
-    # What the application has built so far lives as long as the process: keep the collector from visiting it.
-    gc.collect()
-    gc.freeze()
     link.open()
     worker.ready()
     threading.Thread(target=obey, args=(worker, loop, link), name="hurricane-control", daemon=True).start()
     beat(loop, worker, loop.time())
     await link.closed
     await end_requests(link)
+    await end_slots(loop, worker.slots)
     await lifespan.stop()
 
 
@@ -86,6 +84,13 @@ async def end_requests(link):
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=LAST_MOMENT)
+
+
+async def end_slots(loop, slots):
+    """The threads have no more requests. What one of them is still at the server has given up."""
+    patience = loop.time() + LAST_MOMENT
+    while any(slot.is_alive() for slot in slots) and loop.time() < patience:
+        await asyncio.sleep(0.01)
 
 
 async def end_tasks():

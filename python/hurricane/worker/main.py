@@ -19,6 +19,7 @@ class Config:
 
     def __init__(self, values):
         self.app = values["app"]
+        self.asgi_app = values["asgi_app"]
         self.root_path = values["root_path"]
         self.static_files = values["static_files"]
         self.media_files = values["media_files"]
@@ -51,32 +52,35 @@ class Worker:
         _, values = self.control.receive()
         config = Config(values)
         try:
-            app, self.interface = application.load(config.app, config.interface)
+            if config.interface == "hybrid":
+                self.interface = "hybrid"
+                app, asgi_app = application.load_both(config.app, config.asgi_app)
+            else:
+                app, self.interface = application.load(config.app, config.interface)
             app, self.files = files.prepare(app, self.interface, config)
             begun = memoryview(mmap.mmap(config.begun, 0)).cast("I")
-            if self.interface == "asgi":
+            if self.interface != "asgi":
+                self.open_slots(app, config, begun)
+            if self.interface == "wsgi":
+                self.run_slots()
+            else:
                 # Only here, as it brings asyncio along.
                 from . import asgi
 
-                asgi.run(self, app, config, begun)
-            else:
-                self.run_slots(app, config, begun)
+                asgi.run(self, app if self.interface == "asgi" else asgi_app, config, begun)
         except application.LoadError as error:
             self.send(frame.FAILED, (error.reason, str(error)))
             return 1
         return 0
 
-    def run_slots(self, app, config, begun):
+    def open_slots(self, app, config, begun):
         for index, descriptors in enumerate(config.data):
             requests, answers = (socket.socket(fileno=descriptor) for descriptor in descriptors)
             requests.set_inheritable(False)
             answers.set_inheritable(False)
             self.slots.append(Slot(index, requests, answers, app, config, begun))
-        # What the application has built so far lives as long as the process: keep the collector from visiting it.
-        gc.collect()
-        gc.freeze()
-        for slot in self.slots:
-            slot.start()
+
+    def run_slots(self):
         self.ready()
         self.obey()
         for slot in self.slots:
@@ -84,6 +88,11 @@ class Worker:
 
     def ready(self):
         """From here on the server may send requests and ask for checks."""
+        # What the application has built so far lives as long as the process: keep the collector from visiting it.
+        gc.collect()
+        gc.freeze()
+        for slot in self.slots:
+            slot.start()
         threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
         self.send(frame.READY, self.about())
 
