@@ -176,3 +176,34 @@ fn new_code_that_does_not_load_leaves_the_old_at_work() {
     });
     server.stop();
 }
+
+#[test]
+fn new_code_that_does_not_load_is_tried_for_one_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("changing.py");
+    let code = |text: &str| {
+        format!(
+            "def application(environ, start):\n    start('200 OK', [])\n    return [b'{text}']\n"
+        )
+    };
+    fs::write(&file, code("old")).unwrap();
+    let server = Launch::bare(folder.path())
+        .arg("--app", "changing")
+        .arg("--workers", 3)
+        .start();
+    let old = server.workers();
+    fs::write(&file, "this is no Python").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_line("did not become ready, the old one goes on");
+    fs::write(&file, code("new code")).unwrap();
+    server.signal(Signal::HUP);
+    wait_until_gone(&old);
+    assert_eq!(get(server.port(), "/").text(), "new code");
+    let ended = server.stop();
+    let shown = ended.stderr.matches("SyntaxError").count();
+    assert_eq!(
+        shown, 1,
+        "one traceback for three workers: {}",
+        ended.stderr
+    );
+}

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -70,6 +70,10 @@ struct Shared {
     dispatcher: OnceLock<Dispatcher>,
     /// How many times new workers have been asked for.
     asked: watch::Sender<u64>,
+    /// What has become of that.
+    renewal: watch::Sender<Renewal>,
+    /// Whether the tasks that go on beside the workers have been started.
+    is_open: AtomicBool,
     /// Held while a worker that works is replaced, and by one at a time.
     recycling: Semaphore,
     /// How many of them there have been.
@@ -79,6 +83,15 @@ struct Shared {
     /// How long the workers may take to end, once they are to.
     farewell: OnceLock<Duration>,
     tasks: TaskTracker,
+}
+
+/// How far the workers are as new as was asked for.
+#[derive(Debug)]
+struct Renewal {
+    /// How many times new workers had been asked for when the one in each seat was started.
+    seats: Vec<u64>,
+    /// The same of the latest that did not become ready, though it was asked for: the code is then not tried again.
+    refused: u64,
 }
 
 /// One worker after the other.
@@ -101,6 +114,11 @@ impl Pool {
             turn: AtomicUsize::new(0),
             dispatcher: OnceLock::new(),
             asked: watch::Sender::new(0),
+            renewal: watch::Sender::new(Renewal {
+                seats: vec![0; config.workers],
+                refused: 0,
+            }),
+            is_open: AtomicBool::new(false),
             recycling: Semaphore::new(1),
             recycled: AtomicUsize::new(0),
             own: Own::default(),
@@ -129,28 +147,9 @@ impl Pool {
     /// Outside a tokio runtime.
     pub async fn start(&self, server: SocketAddr) -> Result<About, StartError> {
         let shared = &self.shared;
-        shared.tasks.spawn(
-            shared
-                .stop
-                .clone()
-                .run_until_cancelled_owned(shared.gateway.clone().dispatch()),
-        );
-        shared.tasks.spawn(
-            shared
-                .stop
-                .clone()
-                .run_until_cancelled_owned(shared.gateway.clone().watch()),
-        );
-        shared.tasks.spawn(
-            shared
-                .stop
-                .clone()
-                .run_until_cancelled_owned(shared.gateway.clone().watch_lanes()),
-        );
-        let reaper = shared.own.clone().reap_orphans();
-        shared
-            .tasks
-            .spawn(shared.stop.clone().run_until_cancelled_owned(reaper));
+        if !shared.is_open.swap(true, Relaxed) {
+            self.open();
+        }
         let mut starting = JoinSet::new();
         for _ in 0..shared.config.workers {
             let shared = Arc::clone(shared);
@@ -177,6 +176,61 @@ impl Pool {
         Ok(about)
     }
 
+    /// Like [`start`](Self::start), but where the application cannot be loaded, it is tried again
+    /// each time that new workers [are asked for](Self::reload).
+    ///
+    /// # Errors
+    ///
+    /// What new code does not mend: there is no such interpreter, or no Django for it.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn start_at_last(&self, server: SocketAddr) -> Result<About, StartError> {
+        let mut asked = self.shared.asked.subscribe();
+        loop {
+            let before = *asked.borrow_and_update();
+            match self.start(server).await {
+                Err(error) if error.is_the_applications() => {
+                    let error = chain(&error);
+                    tracing::error!(
+                        error,
+                        "The application does not start, waiting for a change"
+                    );
+                    newer(&mut asked, |count| count > before).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Starts what goes on beside the workers.
+    fn open(&self) {
+        let shared = &self.shared;
+        shared.tasks.spawn(
+            shared
+                .stop
+                .clone()
+                .run_until_cancelled_owned(shared.gateway.clone().dispatch()),
+        );
+        shared.tasks.spawn(
+            shared
+                .stop
+                .clone()
+                .run_until_cancelled_owned(shared.gateway.clone().watch()),
+        );
+        shared.tasks.spawn(
+            shared
+                .stop
+                .clone()
+                .run_until_cancelled_owned(shared.gateway.clone().watch_lanes()),
+        );
+        let reaper = shared.own.clone().reap_orphans();
+        shared
+            .tasks
+            .spawn(shared.stop.clone().run_until_cancelled_owned(reaper));
+    }
+
     /// Has webhooks told when a worker crashes; of several dispatchers the first counts.
     pub fn tell(&self, dispatcher: Dispatcher) {
         // The error is that there is one already.
@@ -197,6 +251,21 @@ impl Pool {
     /// [recycling](RecycleConfig). One that does not become ready leaves the old one at work.
     pub fn reload(&self) {
         self.shared.asked.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until all workers are as new as was asked for so far; false when a new one did not
+    /// become ready, and so the old ones go on.
+    pub async fn renewed(&self) -> bool {
+        let asked = *self.shared.asked.borrow();
+        let mut renewal = self.shared.renewal.subscribe();
+        let done = |renewal: &Renewal| {
+            renewal.refused >= asked || renewal.seats.iter().all(|seat| *seat >= asked)
+        };
+        let renewal = renewal.wait_for(done).await;
+        renewal
+            .expect("the sender lives as long as the pool")
+            .refused
+            < asked
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
@@ -238,7 +307,10 @@ impl Pool {
 impl Shared {
     async fn start_worker(&self, server: SocketAddr) -> Result<Worker, StartError> {
         let started = Instant::now();
-        let worker = Worker::start(&self.config.worker, &self.gateway, server, &self.own).await?;
+        let asked = *self.asked.borrow();
+        let mut worker =
+            Worker::start(&self.config.worker, &self.gateway, server, &self.own).await?;
+        worker.asked = asked;
         tracing::info!(
             worker.pid = worker.pid(),
             python = worker.about.python,
@@ -248,6 +320,15 @@ impl Shared {
             started.elapsed().as_secs_f64(),
         );
         Ok(worker)
+    }
+
+    fn refused(&self) -> u64 {
+        self.renewal.borrow().refused
+    }
+
+    fn refuse(&self, asked: u64) {
+        self.renewal
+            .send_modify(|renewal| renewal.refused = renewal.refused.max(asked));
     }
 }
 
@@ -286,13 +367,11 @@ impl Seat {
     /// Looks after one worker after the other until the pool stops.
     async fn run(mut self, mut worker: Worker) {
         let stop = self.shared.stop.clone();
-        // A request for new workers that was there before this one was asks for nothing more.
-        let mut asked = self.shared.asked.subscribe();
         let mut pid = worker.pid().unwrap_or_default();
         loop {
             let since = Instant::now();
             let next = stop
-                .run_until_cancelled(self.next(&mut worker, &mut asked, since))
+                .run_until_cancelled(self.next(&mut worker, since))
                 .await;
             let Some(next) = next else { break };
             self.takes(&next);
@@ -319,25 +398,21 @@ impl Seat {
     }
 
     /// Waits until there is a reason to replace a worker, and for its replacement.
-    async fn next(
-        &mut self,
-        worker: &mut Worker,
-        asked: &mut watch::Receiver<u64>,
-        since: Instant,
-    ) -> Worker {
+    async fn next(&mut self, worker: &mut Worker, since: Instant) -> Worker {
         let shared = Arc::clone(&self.shared);
+        let mut asked = shared.asked.subscribe();
         // Once the process has ended it has no id any more.
         let pid = worker.pid();
         loop {
             let meter = Meter::of(worker, &shared.gateway);
+            let has = worker.asked;
             let worn = tokio::select! {
                 biased;
                 unfit = worker.unfit() => {
                     self.mourn(pid, &unfit);
                     return self.replacement(since.elapsed()).await;
                 }
-                // An error cannot be: the sender is shared.
-                _ = asked.changed() => Worn::Asked,
+                () = newer(&mut asked, |count| count > has.max(shared.refused())) => Worn::Asked,
                 worn = shared.config.recycle.worn(&meter) => worn,
             };
             // While the replacement starts, the worker may die of something else.
@@ -360,6 +435,11 @@ impl Seat {
         let shared = &self.shared;
         let alone = shared.recycling.acquire().await;
         let _alone = alone.expect("the semaphore is not closed");
+        let asked = *shared.asked.borrow();
+        if matches!(worn, Worn::Asked) && asked <= shared.refused() {
+            // It was tried for another worker just now, and does not load.
+            return None;
+        }
         let number = shared.recycled.fetch_add(1, Relaxed) + 1;
         match worn {
             Worn::Memory { .. } => {
@@ -380,7 +460,9 @@ impl Seat {
                     error,
                     "The next worker did not become ready, the old one goes on"
                 );
-                if !matches!(worn, Worn::Asked) {
+                if matches!(worn, Worn::Asked) {
+                    shared.refuse(asked);
+                } else {
                     sleep(PAUSE).await;
                 }
                 None
@@ -428,12 +510,15 @@ impl Seat {
 
     /// Starts workers until one is ready.
     async fn replacement(&mut self, mut uptime: Duration) -> Worker {
+        let mut asked = self.shared.asked.subscribe();
         loop {
             let pause = self.backoff.after(uptime);
             if !pause.is_zero() {
                 tracing::warn!("Starting the next worker in {pause:?}");
-                sleep(pause).await;
+                // Somebody who asks for new workers has mended something.
+                let _ = timeout(pause, asked.changed()).await;
             }
+            asked.mark_unchanged();
             match self.shared.start_worker(self.server).await {
                 Ok(worker) => return worker,
                 Err(error) => {
@@ -449,6 +534,9 @@ impl Seat {
         self.shared
             .live
             .send_modify(|live| live[self.number] = Some(up));
+        self.shared
+            .renewal
+            .send_modify(|renewal| renewal.seats[self.number] = worker.asked);
     }
 
     fn is_empty(&self) {
@@ -456,6 +544,12 @@ impl Seat {
             .live
             .send_modify(|live| live[self.number] = None);
     }
+}
+
+/// Waits until new workers have been asked for so many times.
+async fn newer(asked: &mut watch::Receiver<u64>, enough: impl Fn(u64) -> bool) {
+    // An error cannot be: the pool has the sender.
+    let _ = asked.wait_for(|count| enough(*count)).await;
 }
 
 /// An error with what caused it, on one line.

@@ -163,10 +163,25 @@ pub(crate) struct Worker {
     trouble: watch::Receiver<Trouble>,
     child: Child,
     links: Vec<Link>,
+    /// How many times new workers had been asked for when it was started; for its pool.
+    pub(crate) asked: u64,
     pub(crate) slots: Vec<SlotId>,
     /// Its event loop, where it has one.
     pub(crate) lane: Option<(LaneLink, LaneId)>,
     _claim: Option<Claim>,
+}
+
+// === impl StartError ===
+
+impl StartError {
+    /// Whether other code may mend it.
+    pub(crate) fn is_the_applications(&self) -> bool {
+        match self {
+            Self::Load { reason, .. } => *reason == LoadFailure::Application,
+            Self::Exited(_) | Self::TimedOut(_) => true,
+            Self::Spawn { .. } | Self::Protocol(_) => false,
+        }
+    }
 }
 
 // === impl Unfit ===
@@ -353,6 +368,7 @@ impl Worker {
             trouble,
             child,
             links,
+            asked: 0,
             slots,
             lane,
             _claim: claim,
