@@ -1,6 +1,9 @@
 # What a person types; `.ci/run` calls the same targets.
 
 PYTHON ?= python3
+PYTHON2 ?= python2.7
+# Of the Autobahn test suite.
+CASES ?= "*"
 VENV ?= .venv
 PORT ?= 8000
 PROBE_PORT ?= $(shell expr $(PORT) + 1)
@@ -9,10 +12,11 @@ EXAMPLE := examples/django-polls
 # Absolute, because some recipes change the folder.
 VENV_DIR := $(abspath $(VENV))
 VENV_PYTHON := $(VENV_DIR)/bin/python
-HURRICANE := $(abspath $(or $(CARGO_TARGET_DIR),target))/release/hurricane
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+HURRICANE := $(TARGET)/release/hurricane
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel demo demo-asgi test bench lint features api api-update package docs clean
+.PHONY: help setup build wheel demo demo-asgi test autobahn bench lint features api api-update package docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +76,11 @@ test: setup ## Run the tests: Rust, the Python package, the example
 	cargo test --workspace --all-features
 	PYTHONPATH=python $(VENV_PYTHON) -m unittest discover -s python/tests
 	cd $(EXAMPLE) && $(VENV_PYTHON) manage.py test
+
+autobahn: $(VENV_DIR)/.stamp ## Run the Autobahn test suite on WebSockets; needs PYTHON2, a Python 2.7, and some minutes
+	cargo build -p hurricane-cli
+	$(VENV_PYTHON) tests/autobahn.py --python2 $(PYTHON2) --packages $(TARGET)/autobahn \
+		--hurricane $(TARGET)/debug/hurricane --cases $(CASES)
 
 bench: ## Measure the library: layers, scrapes, checks, probes; takes some minutes
 	cargo bench -p hurricane-core --bench layer --bench render --bench checks --bench probe

@@ -61,8 +61,10 @@ pub(crate) struct Protocol {
     /// The longest message (bytes).
     most: usize,
     deflate: Option<Deflate>,
-    /// The frames of a message that is not whole.
+    /// What there is of a message that is not whole.
     begun: Option<Begun>,
+    /// The frame of it that is not whole; its length and mask are those of what is still to come.
+    partial: Option<Header>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,8 @@ struct Begun {
     text: bool,
     compressed: bool,
     data: BytesMut,
+    /// How much of the data has been found to be UTF-8.
+    checked: usize,
 }
 
 // === impl Violation ===
@@ -123,12 +127,27 @@ impl Protocol {
             most,
             deflate,
             begun: None,
+            partial: None,
         }
     }
 
+    /// How much is still to come of a frame that has begun (bytes).
+    pub(crate) fn missing(&self) -> usize {
+        self.partial.as_ref().map_or(0, Header::payload_len)
+    }
+
     /// The next message or control frame that is whole; takes its bytes out of `input`.
+    ///
+    /// Text is looked at as it comes, since what is not UTF-8 is to be refused at once.
     pub(crate) fn read(&mut self, input: &mut BytesMut) -> Result<Option<Incoming>, Violation> {
         loop {
+            if let Some(header) = self.partial.take() {
+                match self.payload(header, input)? {
+                    Some(message) => return Ok(Some(message)),
+                    None if self.partial.is_some() => return Ok(None),
+                    None => {}
+                }
+            }
             let (header, offset) = match self.codec.decode_header(input)? {
                 Parsing::Done { value, offset } => (value, offset),
                 Parsing::NeedMore(_) => return Ok(None),
@@ -136,9 +155,14 @@ impl Protocol {
             if !header.is_masked() {
                 return Err(Violation::protocol("a frame is not masked"));
             }
-            let rest = self.begun.as_ref().map_or(0, |begun| begun.data.len());
-            if !header.opcode().is_control() && rest + header.payload_len() > self.most {
-                return Err(Violation::too_big());
+            if !header.opcode().is_control() {
+                self.begin(&header)?;
+                input.advance(offset);
+                self.partial = Some(header);
+                continue;
+            }
+            if header.is_rsv1() {
+                return Err(Violation::protocol("a reserved bit is set"));
             }
             if input.len() < offset + header.payload_len() {
                 return Ok(None);
@@ -146,63 +170,68 @@ impl Protocol {
             input.advance(offset);
             let mut data = input.split_to(header.payload_len());
             Codec::apply_mask(&header, &mut data);
-            if let Some(incoming) = self.frame(&header, data)? {
-                return Ok(Some(incoming));
-            }
+            return match header.opcode() {
+                OpCode::Ping => Ok(Some(Incoming::Ping(data.to_vec()))),
+                OpCode::Pong => Ok(Some(Incoming::Pong)),
+                _ => close(&data).map(Some),
+            };
         }
     }
 
-    fn frame(&mut self, header: &Header, data: BytesMut) -> Result<Option<Incoming>, Violation> {
-        if header.is_rsv1() && (header.opcode().is_control() || header.opcode() == OpCode::Continue)
-        {
-            return Err(Violation::protocol("a reserved bit is set"));
-        }
-        match header.opcode() {
-            OpCode::Ping => Ok(Some(Incoming::Ping(data.to_vec()))),
-            OpCode::Pong => Ok(Some(Incoming::Pong)),
-            OpCode::Close => close(&data).map(Some),
-            OpCode::Continue => {
-                let Some(begun) = &mut self.begun else {
-                    return Err(Violation::protocol("there is no message to go on with"));
-                };
-                begun.data.extend_from_slice(&data);
-                if !header.is_fin() {
-                    return Ok(None);
-                }
-                let begun = self.begun.take().expect("it was there just now");
-                self.message(begun).map(Some)
+    /// Notes that a frame of a message begins.
+    fn begin(&mut self, header: &Header) -> Result<(), Violation> {
+        let length = match (&self.begun, header.opcode()) {
+            (None, OpCode::Continue) => {
+                return Err(Violation::protocol("there is no message to go on with"));
             }
-            kind => {
-                if self.begun.is_some() {
-                    return Err(Violation::protocol("a message begins within another one"));
-                }
-                let begun = Begun {
+            (Some(_), OpCode::Continue) if header.is_rsv1() => {
+                return Err(Violation::protocol("a reserved bit is set"));
+            }
+            (Some(begun), OpCode::Continue) => begun.data.len() + header.payload_len(),
+            (Some(_), _) => {
+                return Err(Violation::protocol("a message begins within another one"));
+            }
+            (None, kind) => {
+                self.begun = Some(Begun {
                     text: kind == OpCode::Text,
                     compressed: header.is_rsv1(),
-                    data,
-                };
-                if header.is_fin() {
-                    return self.message(begun).map(Some);
-                }
-                self.begun = Some(begun);
-                Ok(None)
+                    data: BytesMut::new(),
+                    checked: 0,
+                });
+                header.payload_len()
             }
+        };
+        if length > self.most {
+            return Err(Violation::too_big());
         }
+        Ok(())
     }
 
-    fn message(&self, message: Begun) -> Result<Incoming, Violation> {
-        let data = if message.compressed {
-            BytesMut::from(decompress(&message.data, self.most)?.as_slice())
-        } else {
-            message.data
-        };
-        if message.text && std::str::from_utf8(&data).is_err() {
-            return Err(Violation::not_text());
+    /// Takes what there is of a frame; the message, if it is the last one and whole.
+    fn payload(
+        &mut self,
+        mut header: Header,
+        input: &mut BytesMut,
+    ) -> Result<Option<Incoming>, Violation> {
+        let mut data = input.split_to(header.payload_len().min(input.len()));
+        Codec::apply_mask(&header, &mut data);
+        let missing = header.payload_len() - data.len();
+        let begun = self
+            .begun
+            .as_mut()
+            .expect("a frame is of a message that has begun");
+        // The mask goes on where it stopped.
+        let turned = 8 * (data.len() % 4) as u32;
+        begun.add(data)?;
+        if missing > 0 {
+            header.set_mask(header.mask().rotate_left(turned));
+            header.set_payload_len(missing);
+            self.partial = Some(header);
+        } else if header.is_fin() {
+            let message = self.begun.take().map(|begun| begun.end(self.most));
+            return message.transpose();
         }
-        Ok(Incoming::Message {
-            text: message.text,
-            data,
-        })
+        Ok(None)
     }
 
     /// Appends a message to `out`.
@@ -243,6 +272,45 @@ impl Protocol {
         header.set_payload_len(data.len());
         out.extend_from_slice(self.codec.encode_header(&header));
         out.extend_from_slice(data);
+    }
+}
+
+// === impl Begun ===
+
+impl Begun {
+    fn add(&mut self, data: BytesMut) -> Result<(), Violation> {
+        if self.data.is_empty() {
+            self.data = data;
+        } else {
+            self.data.extend_from_slice(&data);
+        }
+        if !self.text || self.compressed {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.data[self.checked..]) {
+            Ok(text) => self.checked += text.len(),
+            // It ends within a character.
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(Violation::not_text()),
+        }
+        Ok(())
+    }
+
+    /// The message, when all of it is there.
+    fn end(self, most: usize) -> Result<Incoming, Violation> {
+        let mut data = self.data;
+        let mut is_text = self.checked == data.len();
+        if self.compressed {
+            data = BytesMut::from(decompress(&data, most)?.as_slice());
+            is_text = self.text && std::str::from_utf8(&data).is_ok();
+        }
+        if self.text && !is_text {
+            return Err(Violation::not_text());
+        }
+        Ok(Incoming::Message {
+            text: self.text,
+            data,
+        })
     }
 }
 

@@ -270,17 +270,12 @@ impl Socket {
     }
 
     fn make_room(&mut self) {
-        if self.input.is_empty() {
-            // Gives back what a long message took.
-            if self.input.capacity() > READ_MORE {
-                self.input = BytesMut::new();
-            }
-            self.input.reserve(READ);
-        } else if self.input.len() >= READ {
-            self.input.reserve(READ_MORE);
-        } else {
-            self.input.reserve(READ);
+        // Gives back what a long message took.
+        if self.input.is_empty() && self.input.capacity() > READ_MORE {
+            self.input = BytesMut::new();
         }
+        let missing = self.protocol.missing();
+        self.input.reserve(missing.clamp(READ, READ_MORE));
     }
 
     /// Handles what has been read; whether there was a pong.

@@ -329,3 +329,65 @@ proptest! {
         let _ = read(&mut protocol, &[input]);
     }
 }
+
+/// What a client has to send of the frames until they are refused.
+fn refused_after(frames: &[Vec<u8>]) -> Option<usize> {
+    let mut protocol = Protocol::new(100_000, None);
+    let mut input = BytesMut::new();
+    frames.concat().iter().position(|byte| {
+        input.extend_from_slice(&[*byte]);
+        let refused = protocol.read(&mut input).err();
+        assert_eq!(refused.as_ref().map_or(1007, |refused| refused.code), 1007);
+        refused.is_some()
+    })
+}
+
+#[test]
+fn text_is_refused_at_the_byte_that_makes_it_none() {
+    // 6.3 and 6.4: a code point beyond Unicode in the middle.
+    let bad = b"\xce\xba\xe1\xbd\xb9\xf4\x90\x80\x80edited".as_slice();
+    let head = 6;
+    assert_eq!(refused_after(&[frame(0x81, bad)]), Some(head + 6));
+    let parts = [frame(0x01, &bad[..6]), frame(0x80, &bad[6..])];
+    assert_eq!(refused_after(&parts), Some(head + 6 + head));
+    // One that is cut off is none either, but only at the end.
+    let cut = [frame(0x01, &bad[..4]), frame(0x80, b"")];
+    assert_eq!(refused_after(&cut), Some(head + 4 + head - 1));
+    assert_eq!(refused_after(&[frame(0x81, "κόσμε".as_bytes())]), None);
+    // Of bytes nothing is asked.
+    assert_eq!(refused_after(&[frame(0x82, bad)]), None);
+}
+
+proptest! {
+    #[test]
+    fn messages_come_in_pieces_of_any_size(
+        messages in prop::collection::vec((any::<bool>(), "\\PC{0,300}", 0_usize..4), 1..8),
+        sizes in prop::collection::vec(1_usize..200, 1..20),
+    ) {
+        let mut frames = Vec::new();
+        let mut wanted = Vec::new();
+        for (text, data, more) in &messages {
+            let first = if *text { 1 } else { 2 };
+            let parts: Vec<_> = data.as_bytes().chunks(data.len() / (more + 1) + 1).collect();
+            let parts = if parts.is_empty() { vec![&b""[..]] } else { parts };
+            for (index, part) in parts.iter().enumerate() {
+                let kind = if index == 0 { first } else { 0 };
+                let fin = if index + 1 == parts.len() { 0x80 } else { 0 };
+                frames.extend(frame(kind | fin, part));
+            }
+            wanted.push(message(*text, data.as_bytes()));
+        }
+        let (mut protocol, mut input, mut all) = (Protocol::new(10_000, None), BytesMut::new(), Vec::new());
+        let (mut rest, mut sizes) = (frames.as_slice(), sizes.iter().cycle());
+        while !rest.is_empty() {
+            let size = (*sizes.next().unwrap()).min(rest.len());
+            input.extend_from_slice(&rest[..size]);
+            rest = &rest[size..];
+            while let Some(incoming) = protocol.read(&mut input).unwrap() {
+                all.push(incoming);
+            }
+        }
+        prop_assert_eq!(all, wanted);
+        prop_assert_eq!(protocol.missing(), 0);
+    }
+}
