@@ -23,7 +23,7 @@ help: ## List the targets
 	@echo
 	@echo "Variables: VENV=$(VENV) PYTHON=$(PYTHON) PORT=$(PORT) PROBE_PORT=$(PROBE_PORT) CARGO_TARGET_DIR"
 
-setup: $(VENV_DIR)/.stamp broker ## Make the Python environment and install what the tests need
+setup: $(VENV_DIR)/.stamp broker browser ## Make the Python environment and install what the tests need
 
 # The tests of hurricane-amqp start a RabbitMQ for themselves, so the one that Debian's package starts is stopped again.
 .PHONY: broker
@@ -36,6 +36,17 @@ broker:
 		service rabbitmq-server stop >/dev/null 2>&1; epmd -kill >/dev/null 2>&1; true; \
 	else echo "rabbitmq-server is missing, and the tests of hurricane-amqp need it: install it" \
 		"(Debian, Ubuntu: apt install rabbitmq-server), or name a broker with AMQP_URL" >&2; fi
+
+.PHONY: browser
+browser:
+	@if { command -v chromium && command -v chromedriver; } >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing chromium and chromium-driver"; export DEBIAN_FRONTEND=noninteractive; \
+		install="apt-get install -y -qq --no-install-recommends chromium chromium-driver"; \
+		$$install >/dev/null 2>&1 || { apt-get update -qq && $$install >/dev/null; } || \
+			echo "chromium could not be installed: the example's pages are not tested in a browser" >&2; \
+	else echo "chromium or chromedriver is missing, so the example's pages are not tested in a browser" \
+		"(Debian: apt install chromium chromium-driver)" >&2; fi
 
 # The stamp is as old as the last installation: pip runs again when a list of requirements is newer.
 $(VENV_DIR)/.stamp: requirements-dev.txt $(EXAMPLE)/requirements.txt

@@ -5,6 +5,7 @@ use std::process::Command;
 use crate::harness::{Connection, Launch, Request, get, kill, post, python, until, until_true};
 
 mod autobahn;
+mod browser;
 mod conformance;
 mod frameworks;
 mod http;
