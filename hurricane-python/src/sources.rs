@@ -19,7 +19,7 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 26] = [
+const MODULES: [Module; 31] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.apps", "apps.py"),
     module!("hurricane.metrics", "metrics/__init__.py"),
@@ -28,10 +28,15 @@ const MODULES: [Module; 26] = [
     module!("hurricane.metrics.registry", "metrics/registry.py"),
     module!("hurricane.metrics.requests", "metrics/requests.py"),
     module!("hurricane.server", "server/__init__.py"),
+    module!("hurricane.server.django", "server/django.py"),
+    module!("hurricane.server.loggers", "server/loggers.py"),
+    module!("hurricane.server.tasks", "server/tasks.py"),
+    module!("hurricane.server.wsgi", "server/wsgi.py"),
     module!("hurricane.webhooks", "webhooks/__init__.py"),
     module!("hurricane.webhooks.base", "webhooks/base.py"),
     module!("hurricane.webhooks.exceptions", "webhooks/exceptions.py"),
     module!("hurricane.webhooks.registry", "webhooks/registry.py"),
+    module!("hurricane.webhooks.webhook_types", "webhooks/webhook_types.py"),
     module!("hurricane.worker", "worker/__init__.py"),
     module!("hurricane.worker.application", "worker/application.py"),
     module!("hurricane.worker.asgi", "worker/asgi.py"),

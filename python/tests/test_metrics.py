@@ -2,9 +2,8 @@ import asyncio
 import json
 import unittest
 
-from hurricane import metrics, webhooks
+from hurricane import metrics
 from hurricane.metrics.exceptions import MetricIdAlreadyRegistered
-from hurricane.webhooks.exceptions import WebhookCodeAlreadyRegistered
 from hurricane.worker import metrics as gather
 
 
@@ -79,23 +78,6 @@ class Registry(unittest.TestCase):
         families = json.loads(gather.collect())
         self.assertEqual([(family["name"], family["samples"]) for family in families if not
                           family["name"].startswith(("python", "process"))], [("fine", [["fine", {}, "7.0"]])])
-
-
-class Webhooks(unittest.TestCase):
-    def test_a_code_is_taken_once(self):
-        message = r"^Webhook Code \(startup\) is already registered\.$"
-        with self.assertRaisesRegex(WebhookCodeAlreadyRegistered, message):
-            webhooks.webhook_registry.register(webhooks.StartupWebhook)
-
-    def test_a_webhook_of_ones_own(self):
-        class Deployed(webhooks.Webhook):
-            code = "deployed"
-
-        webhooks.webhook_registry.register(Deployed)
-        self.addCleanup(webhooks.webhook_registry.unregister, Deployed)
-        webhook = Deployed.get_from_registry()
-        webhook.set_status(webhooks.WebhookStatus.WARNING)
-        self.assertEqual(webhook.data, {"info": "Deployed webhook", "type": "deployed", "status": "warning"})
 
 
 if __name__ == "__main__":

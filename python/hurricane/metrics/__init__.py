@@ -10,25 +10,24 @@ from hurricane.metrics.base import (
 from hurricane.metrics.registry import MetricsRegistry, registry
 from hurricane.metrics.requests import (
     HealthMetric,
-    HurricaneInfo,
-    PathRequestsMetric,
+    InfoMetrics,
+    PathCounterMetric,
     ReadinessMetric,
     RequestCounterMetric,
     RequestQueueLengthMetric,
-    ResponseSizeBytes,
+    ResponseSizeMetric,
     ResponseTimeAverageMetric,
-    ResponseTimeSeconds,
+    ResponseTimeMetric,
     StartupTimeMetric,
 )
 
 __all__ = [
-    "AverageMetric", "CalculatedMetric", "CounterMetric", "HealthMetric", "HurricaneInfo", "HurricaneMetric",
-    "MetricsRegistry", "ObservedMetric", "PathRequestsMetric", "ReadinessMetric", "RequestCounterMetric",
-    "RequestQueueLengthMetric", "ResponseSizeBytes", "ResponseTimeAverageMetric", "ResponseTimeSeconds",
+    "AverageMetric", "CalculatedMetric", "CounterMetric", "HealthMetric", "HurricaneMetric", "InfoMetrics",
+    "MetricsRegistry", "ObservedMetric", "PathCounterMetric", "ReadinessMetric", "RequestCounterMetric",
+    "RequestQueueLengthMetric", "ResponseSizeMetric", "ResponseTimeAverageMetric", "ResponseTimeMetric",
     "StartupTimeMetric", "StoredMetric", "registry",
 ]
 
 for metric in (RequestCounterMetric, RequestQueueLengthMetric, ResponseTimeAverageMetric, StartupTimeMetric,
-               HealthMetric, ReadinessMetric, ResponseTimeSeconds, ResponseSizeBytes, PathRequestsMetric,
-               HurricaneInfo):
+               HealthMetric, ReadinessMetric, ResponseTimeMetric, ResponseSizeMetric, PathCounterMetric, InfoMetrics):
     registry.register(metric)

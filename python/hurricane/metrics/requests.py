@@ -29,17 +29,21 @@ class ReadinessMetric(StoredMetric):
     code = "readiness"
 
 
-class ResponseTimeSeconds(ObservedMetric):
+class ResponseTimeMetric(ObservedMetric):
     code = "response_time_seconds"
 
 
-class ResponseSizeBytes(ObservedMetric):
+class ResponseSizeMetric(ObservedMetric):
     code = "response_size_bytes"
 
 
-class PathRequestsMetric(CounterMetric):
+class PathCounterMetric(CounterMetric):
     code = "path_requests_total"
 
+    @classmethod
+    def increment(cls, method, path):
+        super().increment()
 
-class HurricaneInfo(StoredMetric):
+
+class InfoMetrics(StoredMetric):
     code = "hurricane"

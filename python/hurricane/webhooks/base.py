@@ -1,15 +1,14 @@
 """A webhook: an event, posted as JSON."""
 import json
-import logging
 import socket
 import threading
 import time
+import urllib.parse
 import urllib.request
 from enum import Enum
 
+from hurricane.server.loggers import logger
 from hurricane.webhooks.registry import webhook_registry
-
-logger = logging.getLogger("hurricane.server.general")
 
 TIMEOUT = 5
 
@@ -51,40 +50,60 @@ class Webhook:
 
         self.data["version"] = getattr(settings, "HURRICANE_VERSION", None)
 
-    def get_message(self, error_trace, status):
+    def get_message(self):
         """The payload."""
+        return self.data
+
+    def run(self, url, status, error_trace=None, close_loop=False, loop=None):
+        """Posts the event on a thread of its own, and then stops a loop, if asked to. Without a URL nothing is sent."""
+        if not url:
+            if close_loop:
+                logger.warning("No webhook can be sent, as no url is specified")
+                self.close(loop)
+            return None
+        self.data.pop("traceback", None)
         if error_trace:
             self.set_traceback(error_trace)
         self.set_status(status)
         self.set_timestamp()
         self.set_podname()
         self.set_version()
-        return self.data
-
-    def run(self, url, status, error_trace=None, close_loop=False, loop=None):
-        """Posts the event, on a thread of its own. ``close_loop`` and ``loop`` are of no use without tornado."""
-        logger.info(f"Start sending {self.code} webhook to {url}")
-        message = json.dumps(self.get_message(error_trace, status)).encode()
-        thread = threading.Thread(target=self.send, args=(url, message), name=f"hurricane-webhook-{self.code}")
+        # The thread sends what there is to tell now.
+        arguments = dict(self.get_message()), url, close_loop, loop
+        thread = threading.Thread(target=self.deliver, args=arguments, name=f"hurricane-webhook-{self.code}")
         thread.start()
         return thread
 
-    @staticmethod
-    def send(url, message):
+    def deliver(self, data, url, close_loop, loop):
         try:
-            request = urllib.request.Request(url, message, {"Content-Type": "application/json"})
-            urllib.request.urlopen(request, timeout=TIMEOUT).close()
-        except (OSError, ValueError) as error:
-            logger.warning(f"Sending webhook to {url} has failed due to {error}")
+            self._send_webhook(data, url, close_loop)
+        except Exception as error:
+            logger.warning(f"Sending webhook to {shown(url)} has failed due to {error}")
+        if close_loop:
+            self.close(loop)
+
+    def _send_webhook(self, data, webhook_url, close_loop):
+        """Posts the payload; raises what goes wrong."""
+        logger.info(f"Start sending {self.code} webhook to {shown(webhook_url)}")
+        head = {"Content-Type": "application/json"}
+        request = urllib.request.Request(webhook_url, json.dumps(data).encode(), head)
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+
+    @staticmethod
+    def close(loop):
+        logger.info("Loop will be closed")
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
 
 
-class StartupWebhook(Webhook):
-    code = "startup"
-
-
-class LivenessWebhook(Webhook):
-    code = "liveness"
-
-
-class ReadinessWebhook(Webhook):
-    code = "readiness"
+def shown(url):
+    """A URL without what may be secret in it, as the server shows it: the host and the first word of the path."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "a URL that is none"
+    first, _, rest = parts.path.lstrip("/").partition("/")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    text = f"{parts.scheme}://{host}" + (f":{port}" if port else "") + f"/{first}"
+    return text + ("/…" if rest else "")

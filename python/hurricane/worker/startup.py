@@ -110,7 +110,10 @@ class Startup:
         told = None
         while True:
             try:
-                server.check_databases()
+                if server.check_databases() is False:
+                    raise Failed("database", "a database does not answer")
+            except Failed:
+                raise
             except Exception as error:
                 self.log(WARNING, f"Database command execution has failed with {said(error)}")
                 raise Failed("database", f"a database does not answer: {said(error)}",
