@@ -19,7 +19,7 @@ use tokio::{
     sync::OnceCell,
     time::{self, Instant},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use self::{client::Client, target::Target};
 use super::{
@@ -336,6 +336,8 @@ impl Webhook for HttpWebhook {
             .map_err(|error| WebhookError::new("the id is not valid").with_source(error))?;
         let began = Instant::now();
         let attempts = || self.attempt(client, target, &id, &body);
+        // What goes wrong is told at once, not after a minute of attempts; and once.
+        let mut is_told = false;
         attempts
             .retry(self.backoff)
             .when(|attempt| attempt.again)
@@ -345,10 +347,14 @@ impl Webhook for HttpWebhook {
             })
             .notify(|attempt, pause| {
                 let error = super::chain(&attempt.error);
-                debug!(
-                    "webhook to {} is tried again in {pause:?}: {error}",
-                    self.name
-                );
+                let name = &self.name;
+                if std::mem::replace(&mut is_told, true) {
+                    debug!(
+                        "Sending webhook to {name} has failed again, next try in {pause:?}: {error}"
+                    );
+                } else {
+                    warn!("Sending webhook to {name} has failed due to {error}; it is tried again");
+                }
             })
             .await
             .map_err(|attempt| attempt.error)
