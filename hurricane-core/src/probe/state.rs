@@ -496,7 +496,13 @@ impl Verdict {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 check.result.message.clone().into_owned(),
             ),
-            (Status::Saturated, None) => (StatusCode::BAD_REQUEST, String::new()),
+            (Status::Saturated, None) => {
+                let mut checks = report.checks.iter();
+                let saturated = checks.find(|check| check.result.status == Status::Saturated);
+                let why =
+                    saturated.map(|check| format!("{}: {}", check.name, check.result.message));
+                (StatusCode::BAD_REQUEST, why.unwrap_or_default())
+            }
             (_, None) => (StatusCode::OK, text()),
         };
         Self {

@@ -204,7 +204,10 @@ async fn a_check_that_panics_answers_500() {
 async fn saturation_answers_400_and_a_warning_200() {
     let scene = Scene::running();
     scene.finds(CheckResult::saturated("queue is full"));
-    assert_eq!(scene.get("/ready").await, empty(400));
+    assert_eq!(
+        scene.get("/ready").await,
+        told(400, "database: queue is full")
+    );
     scene.finds(CheckResult::warn("getting slow"));
     assert_eq!(scene.get("/ready").await, empty(200));
 }

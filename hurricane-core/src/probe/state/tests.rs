@@ -37,7 +37,10 @@ async fn a_latch_holds_readiness_back_and_nothing_else() {
     let latch = probes.state().latch("cache warm");
     time::advance(Duration::from_secs(3)).await;
     let verdict = probes.ask(Probe::Readiness).await;
-    assert_eq!((verdict.status.as_u16(), &*verdict.text), (400, ""));
+    assert_eq!(
+        (verdict.status.as_u16(), &*verdict.text),
+        (400, "cache warm: held for 3s")
+    );
     assert_eq!(names(&verdict.checks), ["cache warm", "database"]);
     assert_eq!(
         verdict.checks[0].result,
