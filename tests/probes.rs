@@ -190,7 +190,8 @@ fn a_long_queue_is_not_ready_and_alive() {
     until_true("two wait", || {
         metric(&server, "request_queue_length") == Some(2.0)
     });
-    assert_eq!(ask(&server, "/ready"), (400, String::new()));
+    let why = "request queue: 2 requests wait for a worker, the limit is 2".to_owned();
+    assert_eq!(ask(&server, "/ready"), (400, why));
     assert_eq!(ask(&server, "/alive").0, 200);
     assert_eq!(ask(&server, "/startup").0, 200);
     assert!(
@@ -452,6 +453,30 @@ fn metrics_count_what_the_application_does() {
         metric(&server, "http_server_active_requests") == Some(0.0)
     });
     assert_eq!(metric(&server, "request_queue_length"), Some(0.0));
+    server.stop();
+}
+
+#[test]
+fn an_application_that_only_fails_is_seen() {
+    let server = Launch::app("faults").start();
+    let ratio = || metric(&server, "hurricane_server_error_ratio").unwrap();
+    assert_eq!(ratio(), 0.0);
+    for _ in 0..10 {
+        assert_eq!(get(server.port(), "/quick?1").status, 200);
+    }
+    assert!(
+        ask(&server, "/ready?verbose")
+            .1
+            .contains("[+]server errors ok")
+    );
+    for _ in 0..30 {
+        assert_eq!(get(server.port(), "/nothing").status, 500);
+    }
+    assert_eq!(ratio(), 0.75);
+    let (status, text) = ask(&server, "/ready?verbose");
+    assert_eq!(status, 200, "another pod would answer the same");
+    let warning = "[+]server errors warning: 30 of 40 answers in the last minute were errors";
+    assert!(text.contains(warning), "{text}");
     server.stop();
 }
 

@@ -2,8 +2,10 @@
 
 mod access;
 mod args;
+mod errors;
 mod exit;
 mod files;
+mod info;
 mod log;
 mod serve;
 mod value;

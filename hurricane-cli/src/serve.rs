@@ -26,7 +26,7 @@ use hurricane_python::{
 };
 use hyper::body::Incoming;
 use tokio::signal::unix::{SignalKind, signal};
-use tower::{Layer, Service};
+use tower::{Layer, Service, util::MapResponseLayer};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -35,8 +35,10 @@ use crate::{
         AppArgs, AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs,
         recycle::RecycleArgs,
     },
+    errors::ErrorRate,
     exit::Usage,
     files::{Files, Mounts},
+    info::Info,
     log::Log,
     webhook,
 };
@@ -113,7 +115,13 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
                 lag,
             ));
     }
-    builder = builder.metric_source(pool.metrics());
+    let info = Info::new(args);
+    let errors = ErrorRate::new();
+    builder = builder
+        .metric_source(pool.metrics())
+        .metric_source(info.clone())
+        .metric(errors.metric())
+        .check(errors.check(), [Probe::Readiness]);
     for webhook in webhook::of(&args.webhook)? {
         builder = builder.webhook(webhook);
     }
@@ -136,11 +144,12 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     let hurricane = hurricane.on_startup("commands", {
         let (startup, announcement) = (startup.clone(), Arc::clone(&announcement));
         async move || {
-            if !startup.is_empty() {
-                announcement.tell();
+            if startup.is_empty() {
+                return Ok(());
             }
+            // Those who wait for the first lines wait for what is behind them: it comes at once.
             startup
-                .run()
+                .run(move || announcement.tell())
                 .await
                 .map_err(|failure| account(failure, drop_in))
         }
@@ -152,7 +161,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         let root_path = args.app.root_path.clone();
         let announcement = Arc::clone(&announcement);
         async move || {
-            let address = *address
+            let (address, probe_port) = *address
                 .get()
                 .expect("the address is set before the server starts");
             let about = pool.start(address).await?;
@@ -161,10 +170,9 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
             info!("Starting HTTP Server on port {}", address.port());
             let found = Mounts::of(&files, &root_path, about.files.as_ref())?;
             mounts.get_or_init(|| found);
-            info!(
-                "Startup time is {:.3} seconds",
-                started.elapsed().as_secs_f64()
-            );
+            let startup_seconds = started.elapsed().as_secs_f64();
+            info.started(address.port(), probe_port, startup_seconds);
+            info!("Startup time is {startup_seconds:.3} seconds");
             Ok::<_, StartupError>(())
         }
     });
@@ -189,8 +197,13 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     let hurricane = hurricane.on_shutdown("commands", async move || startup.stop().await);
 
     let bound = hurricane.bind(SocketAddr::new(args.http.host, args.http.port))?;
+    let probe_port = match place {
+        ProbePlace::Own(_) => bound.probe_addr().map(|addr| addr.port()),
+        ProbePlace::Shared => Some(bound.local_addr().port()),
+        ProbePlace::None => None,
+    };
     address
-        .set(bound.local_addr())
+        .set((bound.local_addr(), probe_port))
         .expect("the address is set once");
     let mut lines = vec![if log.is_djangos {
         // Users of django-hurricane wait for how this line begins.
@@ -210,7 +223,12 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     }
 
     // The way of a request, from the inside out.
-    let app = layer.layer(Files::new(mounts, gateway.service()));
+    let app = MapResponseLayer::new(move |response: Response<_>| {
+        errors.count(response.status());
+        response
+    })
+    .layer(Files::new(mounts, gateway.service()));
+    let app = layer.layer(app);
     if args.log.no_access_log {
         open(bound, app, place, probes).await?;
     } else {

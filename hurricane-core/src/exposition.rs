@@ -6,7 +6,7 @@ use std::{
     io::Write as _,
     iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -64,6 +64,7 @@ pub struct Exposition {
     beside: Arc<Mutex<Beside>>,
     collector: Collector,
     names: MetricNames,
+    began: SystemTime,
 }
 
 /// What the recorder does not know of.
@@ -87,6 +88,11 @@ const BYTES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
 const NUMBERS: [f64; 13] = [
     0.001, 0.01, 0.1, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 1e3, 1e4, 1e5,
 ];
+
+const ANSWERED: &str = "Requests that were answered.";
+const BY_PATH: &str = "Requests that were answered, by method and path.";
+const TIME_TAKEN: &str = "Time from the head of the request to the end of the answer.";
+const BYTES_SENT: &str = "Bytes of the answer's body that were sent.";
 
 /// The process records its metrics elsewhere already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +147,7 @@ impl Exposition {
             beside: Arc::default(),
             collector: Collector::default(),
             names: MetricNames::default(),
+            began: SystemTime::now(),
         };
         exposition.local(describe);
         exposition
@@ -235,12 +242,34 @@ impl Exposition {
         for (name, (help, values)) in &beside.values {
             families.add(name, help, values);
         }
+        if self.names.has_django_hurricane() {
+            self.begin_django(&mut families, format);
+        }
         let mut text = families.write(format);
         source::render(&mut text, others, &families, format);
         if format == Format::OpenMetrics {
             text.push_str("# EOF\n");
         }
         text
+    }
+
+    /// What django-hurricane shows before there is anything to count: zeros, and since when is counted, where that is no
+    /// part of the family itself.
+    fn begin_django(&self, families: &mut Families<'_>, format: Format) {
+        use names::django::{PATH_REQUESTS, REQUESTS, RESPONSE_SIZE, RESPONSE_TIME};
+
+        families.declare(REQUESTS, "counter", Some(ANSWERED), Some("0"));
+        families.declare(PATH_REQUESTS, "counter", Some(BY_PATH), None);
+        families.add(RESPONSE_TIME, TIME_TAKEN, &Distribution::new(SECONDS));
+        families.add(RESPONSE_SIZE, BYTES_SENT, &Distribution::new(BYTES));
+        if format == Format::Text {
+            let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let began = began.as_secs_f64().to_string();
+            for name in [REQUESTS, RESPONSE_TIME, RESPONSE_SIZE] {
+                let name = name.trim_end_matches("_total").to_owned() + "_created";
+                families.declare(&name, "gauge", None, Some(&began));
+            }
+        }
     }
 
     /// Digests what histograms were given, which otherwise grows until the next scrape; to be called every second.
@@ -325,16 +354,8 @@ fn describe() {
     }
 
     describe_counter!(names::REQUESTS, "Requests by method, status and route.");
-    describe_histogram!(
-        names::REQUEST_DURATION,
-        Unit::Seconds,
-        "Time from the head of the request to the end of the answer."
-    );
-    describe_histogram!(
-        names::RESPONSE_BODY_SIZE,
-        Unit::Bytes,
-        "Bytes of the answer's body that were sent."
-    );
+    describe_histogram!(names::REQUEST_DURATION, Unit::Seconds, TIME_TAKEN);
+    describe_histogram!(names::RESPONSE_BODY_SIZE, Unit::Bytes, BYTES_SENT);
     describe_gauge!(
         names::ACTIVE_REQUESTS,
         "Requests that are not yet answered to the end."
@@ -348,21 +369,10 @@ fn describe() {
         Unit::Milliseconds,
         "Mean time of all answers since the start, in milliseconds."
     );
-    describe_counter!(names::django::REQUESTS, "Requests that were answered.");
-    describe_histogram!(
-        names::django::RESPONSE_TIME,
-        Unit::Seconds,
-        "Time from the head of the request to the end of the answer."
-    );
-    describe_histogram!(
-        names::django::RESPONSE_SIZE,
-        Unit::Bytes,
-        "Bytes of the answer's body that were sent."
-    );
-    describe_counter!(
-        names::django::PATH_REQUESTS,
-        "Requests that were answered, by method and path."
-    );
+    describe_counter!(names::django::REQUESTS, ANSWERED);
+    describe_histogram!(names::django::RESPONSE_TIME, Unit::Seconds, TIME_TAKEN);
+    describe_histogram!(names::django::RESPONSE_SIZE, Unit::Bytes, BYTES_SENT);
+    describe_counter!(names::django::PATH_REQUESTS, BY_PATH);
     describe_counter!(
         names::REJECTED,
         "Requests that were answered 503 by a layer, by reason."

@@ -66,6 +66,7 @@ mod job;
 mod metrics;
 mod pace;
 mod pool;
+mod process;
 mod reaper;
 mod recycle;
 mod request;

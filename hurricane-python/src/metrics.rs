@@ -15,7 +15,7 @@ use hurricane_core::exposition::{MetricSource, SourceFamily, SourceKind, SourceS
 use serde::Deserialize;
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
-use crate::{gateway::Control, pool::Pool, worker::Command};
+use crate::{gateway::Control, pool::Pool, process, worker::Command};
 
 /// How long a worker may take to tell, before what it told last counts.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -68,7 +68,7 @@ enum Join {
 
 impl Pool {
     /// What the application counts, in `prometheus_client` and in the classes of
-    /// `hurricane.metrics`.
+    /// `hurricane.metrics`; and what its interpreters and all processes take.
     #[must_use]
     pub fn metrics(&self) -> PythonMetrics {
         PythonMetrics(self.clone())
@@ -80,12 +80,16 @@ impl MetricSource for PythonMetrics {
     async fn families(&self) -> Vec<SourceFamily> {
         let ledger = self.0.ledger();
         let mut asked = JoinSet::new();
-        for (pid, control) in self.0.controls() {
+        let workers = self.0.controls();
+        let mut families = process::families(workers.iter().map(|(pid, _)| *pid));
+        for (pid, control) in workers {
             let ledger = Arc::clone(ledger);
             asked.spawn(async move { ledger.ask(pid, &control).await });
         }
         asked.join_all().await;
-        ledger.total()
+        let told = ledger.total().into_iter();
+        families.extend(told.filter(|family| !process::is_ours(&family.name)));
+        families
     }
 }
 

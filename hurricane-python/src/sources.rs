@@ -36,7 +36,10 @@ const MODULES: [Module; 31] = [
     module!("hurricane.webhooks.base", "webhooks/base.py"),
     module!("hurricane.webhooks.exceptions", "webhooks/exceptions.py"),
     module!("hurricane.webhooks.registry", "webhooks/registry.py"),
-    module!("hurricane.webhooks.webhook_types", "webhooks/webhook_types.py"),
+    module!(
+        "hurricane.webhooks.webhook_types",
+        "webhooks/webhook_types.py"
+    ),
     module!("hurricane.worker", "worker/__init__.py"),
     module!("hurricane.worker.application", "worker/application.py"),
     module!("hurricane.worker.asgi", "worker/asgi.py"),

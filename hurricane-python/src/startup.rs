@@ -59,7 +59,7 @@ pub struct StartupConfig {
 ///     graceful_timeout: Duration::from_secs(25),
 ///     ..StartupConfig::default()
 /// });
-/// startup.run().await
+/// startup.run(|| println!("the project is loaded")).await
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -68,6 +68,9 @@ pub struct Startup {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
+
+/// Whom to tell that it begins. That is not left out, whatever comes.
+struct Begun<F: FnOnce()>(Option<F>);
 
 /// Why not all could be done.
 #[derive(Debug, thiserror::Error)]
@@ -153,19 +156,24 @@ impl Startup {
 
     /// Does everything, one after the other; what fails ends it.
     ///
+    /// `begun` is called once, when the project has been loaded: before anything is logged of what is done, or at the
+    /// end if nothing is.
+    ///
     /// Dropping the future ends nothing: [`stop`](Self::stop) does.
     ///
     /// # Errors
     ///
     /// What failed.
-    pub async fn run(&self) -> Result<(), TaskFailure> {
+    pub async fn run(&self, begun: impl FnOnce() + Send + 'static) -> Result<(), TaskFailure> {
         if self.config.is_empty() {
+            begun();
             return Ok(());
         }
         let (config, stop) = (self.config.clone(), self.stop.clone());
+        let begun = Begun(Some(begun));
         let task = self
             .tasks
-            .spawn(async move { perform(&config, stop).await });
+            .spawn(async move { perform(&config, stop, begun).await });
         task.await.unwrap_or(Err(TaskFailure::Stopped))
     }
 
@@ -178,7 +186,27 @@ impl Startup {
     }
 }
 
-async fn perform(config: &StartupConfig, stop: CancellationToken) -> Result<(), TaskFailure> {
+// === impl Begun ===
+
+impl<F: FnOnce()> Begun<F> {
+    fn tell(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell();
+        }
+    }
+}
+
+impl<F: FnOnce()> Drop for Begun<F> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+async fn perform(
+    config: &StartupConfig,
+    stop: CancellationToken,
+    mut begun: Begun<impl FnOnce() + Send>,
+) -> Result<(), TaskFailure> {
     let spawn = |source| StartError::Spawn {
         python: config.python.clone(),
         source,
@@ -197,7 +225,7 @@ async fn perform(config: &StartupConfig, stop: CancellationToken) -> Result<(), 
     let followed = async {
         // An error means that the process has ended, of which reading tells too.
         let _ = writer.write_all(&tasks).await;
-        follow(&mut reader).await
+        follow(&mut reader, &mut begun).await
     };
     let followed = tokio::select! {
         biased;
@@ -217,9 +245,13 @@ async fn perform(config: &StartupConfig, stop: CancellationToken) -> Result<(), 
 }
 
 /// Repeats what the process says, until it has done everything; none if it ends before.
-async fn follow(reader: &mut OwnedReadHalf) -> Option<Result<(), TaskFailure>> {
+async fn follow(
+    reader: &mut OwnedReadHalf,
+    begun: &mut Begun<impl FnOnce()>,
+) -> Option<Result<(), TaskFailure>> {
     loop {
         let data = read_frame(reader).await.ok()?;
+        begun.tell();
         match heed(&data) {
             Ok(None) => {}
             Ok(Some(result)) => return Some(result),

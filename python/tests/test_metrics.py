@@ -54,8 +54,11 @@ class Registry(unittest.TestCase):
         for value in (1, 2, 6):
             Average.add_value(value)
         self.assertEqual(Average.get(), 3)
-        with self.assertRaises(NotImplementedError):
-            Calculated.get()
+        for ask in (Calculated.get, Calculated.get_value):
+            with self.assertRaises(NotImplementedError):
+                ask()
+        Calculated.get_value = classmethod(lambda cls: cls.code)
+        self.assertEqual(Calculated.get(), "calculated")
 
     def test_what_is_no_number_or_fails_is_not_gathered(self):
         class Text(metrics.StoredMetric):

@@ -165,3 +165,41 @@ fn tells_what_traffic_knows() {
         assert!(text.contains(&format!("{line}\n")), "{text}");
     }
 }
+
+#[test]
+fn the_families_of_django_hurricane_are_there_from_the_start() {
+    let exposition = Exposition::new().with_names(MetricNames::Both);
+    let text = exposition.render();
+    for lines in [
+        "# TYPE request_counter_total counter\nrequest_counter_total 0\n",
+        "# TYPE path_requests_total counter\n# ",
+        "\nresponse_time_seconds_bucket{le=\"0.005\"} 0\n",
+        "\nresponse_size_bytes_count 0\n",
+        "# TYPE request_counter_created gauge\nrequest_counter_created 1",
+        "# TYPE response_time_seconds_created gauge\n",
+        "# TYPE response_size_bytes_created gauge\n",
+    ] {
+        assert!(text.contains(lines), "{lines} is not in {text}");
+    }
+    let open = exposition.render_as(Format::OpenMetrics);
+    assert!(open.contains("# TYPE request_counter counter\nrequest_counter_total 0\n"));
+    assert!(
+        !open.contains("_created"),
+        "a name of a part of another family"
+    );
+
+    exposition.local(|| {
+        metrics::counter!(names::django::REQUESTS).increment(2);
+        metrics::histogram!(names::django::RESPONSE_TIME).record(0.3);
+    });
+    let text = exposition.render();
+    assert!(text.contains("\nrequest_counter_total 2\n"), "{text}");
+    assert_eq!(
+        text.matches("# TYPE response_time_seconds histogram")
+            .count(),
+        1
+    );
+    assert!(text.contains("\nresponse_time_seconds_count 1\n"), "{text}");
+    let others = Exposition::new().render();
+    assert!(!others.contains("request_counter"), "{others}");
+}

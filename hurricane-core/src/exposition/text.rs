@@ -108,6 +108,27 @@ impl<'a> Families<'a> {
         });
     }
 
+    /// Adds a family with one series, or with none, unless there is a family of that name.
+    pub(super) fn declare(
+        &mut self,
+        name: &str,
+        kind: &'a str,
+        help: Option<&'a str>,
+        value: Option<&str>,
+    ) {
+        let series = value.map(|value| Series {
+            last: format!("{name} {value}").into(),
+            before: Vec::new(),
+        });
+        self.0
+            .entry(name.to_owned().into())
+            .or_insert_with(|| Family {
+                kind,
+                help: help.map(Cow::from),
+                series: series.into_iter().collect(),
+            });
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }

@@ -3,6 +3,8 @@
 ``prometheus`` may be a metric of ``prometheus_client``, which is then kept up to date. Without one the value is shown
 under the metric's code.
 """
+import inspect
+
 from hurricane.metrics.registry import registry
 
 
@@ -54,9 +56,10 @@ class CalculatedMetric(HurricaneMetric):
     @classmethod
     def get(cls):
         cls.get_from_registry()
-        return cls.get_value(cls)
+        # It may be a class method too.
+        return cls.get_value() if inspect.ismethod(cls.get_value) else cls.get_value(cls)
 
-    def get_value(self):
+    def get_value(self=None):
         raise NotImplementedError("a calculated metric has a method get_value")
 
 

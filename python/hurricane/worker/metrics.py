@@ -1,6 +1,8 @@
 """Gathers what the application has counted in this worker, for the server to put together with what others have."""
 import asyncio
+import gc
 import json
+import platform
 import sys
 import traceback
 
@@ -13,9 +15,36 @@ def collect():
         families += own(codes.registry)
     client = sys.modules.get("prometheus_client")
     if client is not None:
-        names = {family["name"] for family in families}
-        families += [family for family in registered(client.REGISTRY) if family["name"] not in names]
-    return json.dumps(families)
+        families = added(families, registered(client.REGISTRY))
+    return json.dumps(added(families, interpreter()))
+
+
+def added(families, others):
+    """Families, and those of others whose names are not taken."""
+    names = {one["name"] for one in families}
+    return families + [other for other in others if other["name"] not in names]
+
+
+def interpreter():
+    """What ``prometheus_client`` tells of the interpreter, where it is imported."""
+    generations = list(enumerate(gc.get_stats()))
+    families = []
+    for key, name, text in (("collected", "objects_collected", "Objects that the garbage collector freed."),
+                            ("uncollectable", "objects_uncollectable", "Objects that it could not free."),
+                            ("collections", "collections", "How often it went through a generation.")):
+        name = f"python_gc_{name}"
+        samples = [[f"{name}_total", {"generation": str(number)}, repr(float(counted[key]))]
+                   for number, counted in generations]
+        families.append(family(name, text, "counter", samples))
+    major, minor, patchlevel = platform.python_version_tuple()
+    labels = {"implementation": platform.python_implementation(), "major": major, "minor": minor,
+              "patchlevel": patchlevel, "version": platform.python_version()}
+    families.append(family("python_info", "The interpreter.", "gauge", [["python_info", labels, "1.0"]], "mostrecent"))
+    return families
+
+
+def family(name, text, kind, samples, mode="all"):
+    return {"name": name, "help": text, "type": kind, "mode": mode, "samples": samples}
 
 
 def own(registry):
@@ -41,8 +70,7 @@ def own(registry):
             # What every worker calculates for itself is the same thing; what they count adds up.
             mode = "sum" if hasattr(type(metric), "increment") else "mostrecent"
             name = "".join(c if c.isascii() and (c.isalnum() or c in "_:") else "_" for c in code)
-            families.append({"name": name, "help": "", "type": "gauge", "mode": mode,
-                             "samples": [[name, {}, repr(float(value))]]})
+            families.append(family(name, "", "gauge", [[name, {}, repr(float(value))]], mode))
     return families
 
 
@@ -50,9 +78,10 @@ def registered(registry):
     """What is in a registry of ``prometheus_client``."""
     collectors = getattr(registry, "_names_to_collectors", {})
     families = []
-    for family in registry.collect():
-        mode = getattr(collectors.get(family.name), "_multiprocess_mode", "all")
-        samples = [[sample.name, sample.labels, repr(float(sample.value))] for sample in family.samples]
-        families.append({"name": family.name, "help": family.documentation, "type": family.type, "mode": mode,
-                         "samples": samples})
+    for found in registry.collect():
+        mode = getattr(collectors.get(found.name), "_multiprocess_mode", "all")
+        samples = [[sample.name, sample.labels, repr(float(sample.value))] for sample in found.samples]
+        # What is the same in all workers is told once.
+        mode = "mostrecent" if found.name == "python_info" else mode
+        families.append(family(found.name, found.documentation, found.type, samples, mode))
     return families
