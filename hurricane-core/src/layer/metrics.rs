@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -115,6 +115,7 @@ pin_project! {
 #[derive(Debug)]
 struct InFlight {
     shared: Arc<Shared>,
+    /// None while no route is known.
     route: Option<Arc<RouteSeries>>,
     path: Option<Arc<PathSeries>>,
     method: MethodIndex,
@@ -207,6 +208,16 @@ where
     }
 }
 
+// === impl Shared ===
+
+impl Shared {
+    /// The series of the route that is told there, if any is.
+    fn route(&self, extensions: &Extensions) -> Option<Arc<RouteSeries>> {
+        let series = self.series.as_ref()?;
+        Some(series.route(route::of(extensions)?))
+    }
+}
+
 // === impl ResponseFuture ===
 
 impl<F, B, E> Future for ResponseFuture<F>
@@ -273,14 +284,10 @@ impl<B: Body> Body for ResponseBody<B> {
 impl InFlight {
     fn begin<A>(shared: &Arc<Shared>, request: &Request<A>) -> Self {
         shared.traffic.begin();
-        let route = shared.series.as_ref().map(|series| {
-            route::of(request.extensions())
-                .map_or_else(|| series.unrouted(), |route| series.route(route))
-        });
         let django = shared.django.as_ref();
         Self {
             shared: Arc::clone(shared),
-            route,
+            route: shared.route(request.extensions()),
             path: django.map(|django| django.path(request.uri().path())),
             method: MethodIndex::of(request.method()),
             outcome: Outcome::Cancelled,
@@ -292,9 +299,8 @@ impl InFlight {
     fn answered<B>(&mut self, response: &Response<B>) {
         self.outcome = Outcome::Answered(response.status());
         // Outside of the router the request does not have the route yet; the response may tell it.
-        if let (Some(series), Some(route)) = (&self.shared.series, route::of(response.extensions()))
-        {
-            self.route = Some(series.route(route));
+        if let Some(route) = self.shared.route(response.extensions()) {
+            self.route = Some(route);
         }
     }
 }
@@ -303,9 +309,12 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let duration = self.began.elapsed();
         let Shared {
-            traffic, django, ..
+            traffic,
+            series,
+            django,
         } = &*self.shared;
-        if let Some(route) = &self.route {
+        if let Some(series) = series {
+            let route = self.route.as_deref().unwrap_or(series.unrouted());
             route.with(self.method, self.outcome, |series| {
                 series.requests.increment(1);
                 series.seconds.record(duration);

@@ -1,8 +1,7 @@
 //! The metric handles of requests with the names of `OpenTelemetry`, looked up once and then kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use http::StatusCode;
 use metrics::{Counter, Histogram, Label, SharedString, counter, histogram};
 
@@ -37,13 +36,22 @@ pub(super) struct RouteSeries {
     /// None where it is not known.
     route: Option<Arc<str>>,
     /// Few in practice, so looking through them is faster than hashing.
-    series: ArcSwap<Vec<(MethodIndex, Outcome, Arc<Series>)>>,
+    first: OnceLock<Box<Link>>,
+}
+
+/// One of the series of a route, and the next. Links are only ever added, so reading takes no lock.
+#[derive(Debug)]
+struct Link {
+    method: MethodIndex,
+    outcome: Outcome,
+    series: Series,
+    next: OnceLock<Box<Self>>,
 }
 
 /// The series of all routes.
 #[derive(Debug)]
 pub(super) struct AllSeries {
-    unrouted: Arc<RouteSeries>,
+    unrouted: RouteSeries,
     routes: Table<RouteSeries>,
 }
 
@@ -82,14 +90,14 @@ impl Outcome {
 impl AllSeries {
     pub(super) fn new(max_routes: usize) -> Self {
         Self {
-            unrouted: Arc::new(RouteSeries::new(None)),
+            unrouted: RouteSeries::new(None),
             routes: Table::new("http_route", max_routes, RouteSeries::of),
         }
     }
 
     /// The series of requests without a known route.
-    pub(super) fn unrouted(&self) -> Arc<RouteSeries> {
-        Arc::clone(&self.unrouted)
+    pub(super) fn unrouted(&self) -> &RouteSeries {
+        &self.unrouted
     }
 
     pub(super) fn route(&self, route: &str) -> Arc<RouteSeries> {
@@ -103,7 +111,7 @@ impl RouteSeries {
     fn new(route: Option<Arc<str>>) -> Self {
         Self {
             route,
-            series: ArcSwap::default(),
+            first: OnceLock::new(),
         }
     }
 
@@ -113,25 +121,21 @@ impl RouteSeries {
 
     /// Looks at the series of a method and an outcome.
     pub(super) fn with(&self, method: MethodIndex, outcome: Outcome, look: impl FnOnce(&Series)) {
-        let find = |all: &[(MethodIndex, Outcome, Arc<Series>)]| {
-            all.iter()
-                .position(|(known, other, _)| (*known, *other) == (method, outcome))
-        };
-        let all = self.series.load();
-        if let Some(index) = find(&all) {
-            return look(&all[index].2);
-        }
-        drop(all);
-        let new = Arc::new(Series::new(method, outcome, self.route.as_ref()));
-        self.series.rcu(|all| {
-            let mut more = Vec::clone(all);
-            if find(all).is_none() {
-                more.push((method, outcome, Arc::clone(&new)));
+        let mut place = &self.first;
+        loop {
+            let link = place.get_or_init(|| {
+                Box::new(Link {
+                    method,
+                    outcome,
+                    series: Series::new(method, outcome, self.route.as_ref()),
+                    next: OnceLock::new(),
+                })
+            });
+            if (link.method, link.outcome) == (method, outcome) {
+                return look(&link.series);
             }
-            more
-        });
-        // The facade gives the same handles to whoever asks, so it does not matter whose were kept.
-        look(&new);
+            place = &link.next;
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use metrics::{Counter, counter};
 
 use crate::names;
@@ -16,7 +17,8 @@ const OTHER: &str = "_other";
 /// Keeps one thing for each name, up to a number of names; the others share one.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    known: ArcSwap<HashMap<Arc<str>, Arc<T>>>,
+    /// Its hashes are quick to compute. Clients that find names with equal ones gain little: the table is bounded.
+    known: ArcSwap<HashMap<Arc<str>, Arc<T>, RandomState>>,
     other: Arc<T>,
     most: usize,
     label: &'static str,
