@@ -11,6 +11,8 @@ WINDOW = 256 * 1024
 # The server is told of the room for more of a body when it is so much (bytes).
 STEP = 64 * 1024
 
+ASGI = {"version": "3.0", "spec_version": "2.5"}
+
 # How far the response is.
 NOTHING, HEAD, BODY, TRAILERS, COMPLETE = range(5)
 
@@ -19,29 +21,44 @@ class ClientDisconnected(OSError):
     """``send`` after the client has gone."""
 
 
-def begin(link, stream, method, path, raw_path, query, version, client, headers, body, trailers):
+def scope_of(link):
+    """What is the same for all requests, and the names of what is not."""
+    return {
+        "type": "http",
+        "asgi": None,
+        "http_version": None,
+        "method": None,
+        "scheme": "http",
+        "path": None,
+        "raw_path": None,
+        "query_string": None,
+        "root_path": link.root_path,
+        "headers": None,
+        "client": None,
+        "server": link.server,
+        "state": None,
+        "extensions": None,
+    }
+
+
+def begin(link, event):
     """Starts the task of a request."""
-    extensions = {"http.response.pathsend": {}}
+    stream, method, path, raw_path, query, version, client, headers, body, trailers = event
+    # Copying is quicker than building.
+    scope = link.request_scope.copy()
+    scope["asgi"] = ASGI.copy()
+    scope["http_version"] = version
+    scope["method"] = method
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    scope["query_string"] = query
+    scope["headers"] = headers
+    scope["client"] = client
+    scope["state"] = link.state.copy()
+    scope["extensions"] = extensions = {"http.response.pathsend": {}}
     if trailers:
         extensions["http.response.trailers"] = {}
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
-        "http_version": version,
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": raw_path,
-        "query_string": query,
-        "root_path": link.root_path,
-        "headers": headers,
-        "client": client,
-        "server": link.server,
-        "state": link.state.copy(),
-        "extensions": extensions,
-    }
-    request = Request(link, stream, method, path, body)
-    link.streams[stream] = request
+    link.streams[stream] = request = Request(link, stream, method, path, body)
     request.task = link.start(request.run(scope))
 
 
@@ -69,14 +86,14 @@ class Stream:
         """Whether it is how a task ends that has been cancelled after its client had left."""
         return self.gone and isinstance(error, asyncio.CancelledError)
 
-    async def wait(self):
-        """Waits until something has happened. A future for each who waits: each may be cancelled by itself."""
+    def wait(self):
+        """To be awaited until something has happened: a future for each who waits, each may be cancelled by itself."""
         waiter = self.link.loop.create_future()
         if self.waiters is None:
             self.waiters = [waiter]
         else:
             self.waiters.append(waiter)
-        await waiter
+        return waiter
 
     def wake(self):
         waiters = self.waiters
@@ -114,8 +131,8 @@ class Request(Stream):
         self.status = self.headers = None
         self.trailers = False
         self.room = WINDOW           # for more of the response
-        self.answer = None           # a whole answer that was just sent
-        self.batch = 0
+        self.answer = None           # a whole answer that was sent, with this batch
+        self.batch = -1
         if body is None:
             self.parts = deque()
             link.emit((stream, WINDOW))
@@ -143,12 +160,15 @@ class Request(Stream):
         else:
             if self.phase != COMPLETE:
                 self.incomplete()
-            elif self.batch == link.batch and self.answer is not None:
+            elif self.batch == link.batch:
                 # The answer has not left yet: it goes along.
                 self.answer[4] = True
             else:
                 link.emit((self.stream,))
-        self.finish()
+        # What `finish` does, without the call.
+        del link.streams[self.stream]
+        if self.ending is not None:
+            self.ending.cancel()
 
     # --- what the application calls
 
@@ -186,9 +206,11 @@ class Request(Stream):
                     # By far the most common answer.
                     self.phase = COMPLETE
                     link = self.link
-                    self.answer = [self.stream, self.status, self.headers, body, False]
+                    self.answer = answer = [self.stream, self.status, self.headers, body, False]
                     self.batch = link.batch
-                    link.emit(self.answer)
+                    link.out.append(answer)
+                    if not link.flushing:
+                        link.flush_soon()
                     if self.waiters:
                         self.wake()
                     return

@@ -36,7 +36,9 @@ import functools
 import marshal
 import sys
 
-from . import asgi_http, asgi_websocket
+from .asgi_http import begin as begin_request
+from .asgi_http import scope_of
+from .asgi_websocket import begin as begin_websocket
 from .frame import HEADER, SENT, encode
 
 # How much one read takes at most (bytes), but for a frame that is longer.
@@ -55,6 +57,7 @@ class Link:
         self.root_path = config.root_path
         self.server = (config.server_name, int(config.server_port))
         self.state = state
+        self.request_scope = scope_of(self)
         self.begun = begun            # memory shared with the server: how many requests have been taken
         self.place = len(config.data)
         self.taken = 0
@@ -133,12 +136,11 @@ class Link:
             fields = len(event)
             if fields >= 8:
                 # Should this process be killed, the server still reads here what must not run again.
-                self.taken = self.taken + 1 & 0xFFFFFFFF
-                self.begun[self.place] = self.taken
+                self.begun[self.place] = self.taken = self.taken + 1 & 0xFFFFFFFF
                 if fields == 10:
-                    asgi_http.begin(self, *event)
+                    begin_request(self, event)
                 else:
-                    asgi_websocket.begin(self, *event)
+                    begin_websocket(self, event)
                 continue
             stream = streams.get(event[0])
             if stream is None:
@@ -161,8 +163,11 @@ class Link:
     def emit(self, item):
         self.out.append(item)
         if not self.flushing:
-            self.flushing = True
-            self.loop.call_soon(self.flush)
+            self.flush_soon()
+
+    def flush_soon(self):
+        self.flushing = True
+        self.loop.call_soon(self.flush)
 
     def flush(self):
         self.flushing = False

@@ -15,8 +15,9 @@ STEP_MESSAGES = 64
 CONNECTING, DENYING, OPEN, CLOSED = range(4)
 
 
-def begin(link, stream, path, raw_path, query, version, client, headers, subprotocols):
+def begin(link, event):
     """Starts the task of a WebSocket."""
+    stream, path, raw_path, query, version, client, headers, subprotocols = event
     scope = {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -87,10 +88,15 @@ class Socket(Stream):
         if not self.asked:
             self.asked = True
             return {"type": "websocket.connect"}
+        messages = self.messages
         while True:
-            if self.messages:
-                data = self.messages.popleft()
-                self.take(len(data))
+            if messages:
+                data = messages.popleft()
+                self.taken += 1
+                self.taken_length += len(data)
+                if self.taken_length >= STEP or self.taken >= STEP_MESSAGES:
+                    self.link.emit((self.stream, self.taken))
+                    self.taken = self.taken_length = 0
                 if type(data) is str:
                     return {"type": "websocket.receive", "text": data}
                 return {"type": "websocket.receive", "bytes": data}
@@ -110,10 +116,13 @@ class Socket(Stream):
                     data = bytes(data)
             elif type(data) is not str:
                 data = "".join((data,))
-            self.link.emit((self.stream, data))
-            self.flying.append(len(data))
+            link, flying = self.link, self.flying
+            link.out.append((self.stream, data))
+            if not link.flushing:
+                link.flush_soon()
+            flying.append(len(data))
             self.flying_length += len(data)
-            while self.flying_length > WINDOW or len(self.flying) > MESSAGES:
+            while self.flying_length > WINDOW or len(flying) > MESSAGES:
                 await self.wait()
                 if self.gone:
                     raise ClientDisconnected("the client has gone")
@@ -151,7 +160,8 @@ class Socket(Stream):
 
     def message(self, data):
         self.messages.append(data)
-        self.wake()
+        if self.waiters:
+            self.wake()
 
     def credit(self, count):
         """The client took so many messages."""
@@ -164,12 +174,3 @@ class Socket(Stream):
         self.code = code
         self.reason = reason
         self.disconnect()
-
-    # --- in between
-
-    def take(self, length):
-        self.taken += 1
-        self.taken_length += length
-        if self.taken_length >= STEP or self.taken >= STEP_MESSAGES:
-            self.link.emit((self.stream, self.taken))
-            self.taken = self.taken_length = 0
