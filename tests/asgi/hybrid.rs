@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use super::{
     frameworks::LIVE,
-    websocket::{CLOSE, TEXT, frame, next, open},
+    websocket::{CLOSE, TEXT, frame, handshake, next, open},
     *,
 };
 use crate::harness::{Server, metric};
@@ -240,6 +240,60 @@ fn a_django_project_has_both_applications() {
     }
     let log = server.stop().stderr;
     assert!(!log.contains("Traceback"), "{log}");
+}
+
+/// A chat of the example (Channels), in which something is said.
+fn chat(server: &Server) -> Connection {
+    let origin = format!("http://127.0.0.1:{}", server.port());
+    let request = handshake("/ws/chat").header("Origin", origin);
+    let mut connection = Connection::begin(server.port(), &request);
+    assert_eq!(connection.head().unwrap().status, 101);
+    connection.send(frame(TEXT, br#"{"name": "Ada", "text": "hello"}"#));
+    let (kind, said) = next(&mut connection);
+    let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!((kind, &said["text"]), (TEXT, &"hello".into()));
+    connection
+}
+
+#[test]
+fn a_channels_project_is_reloaded_dies_and_ends_in_good_order() {
+    let server = Launch::django()
+        .arg("--interface", "hybrid")
+        .arg("--async-path", "/live/events")
+        .start();
+    let mut socket = chat(&server);
+    let mut events = begin(&server, "/live/events");
+    assert_eq!(events.head().unwrap().status, 200);
+    assert!(events.chunk().unwrap().unwrap().starts_with(b"data: "));
+    kill(server.workers()[0], Signal::KILL);
+    let (first, data) = next(&mut socket);
+    assert_eq!((first, &data[..2]), (CLOSE, &1011_u16.to_be_bytes()[..]));
+    assert_eq!(events.rest().unwrap(), b"", "without the last chunk");
+    server.wait_for_workers(2);
+
+    let mut socket = chat(&server);
+    let mut slow = begin(&server, "/slow?seconds=1");
+    until_true("it runs", || {
+        metric(&server, "http_server_active_requests") == Some(1.0)
+    });
+    server.signal(Signal::HUP);
+    assert_eq!(next(&mut socket), (CLOSE, going_away()));
+    socket.send(frame(CLOSE, &going_away()));
+    server.wait_for_workers(3);
+    assert_eq!(slow.response("GET").unwrap().text(), "slept 1 s\n");
+
+    let mut socket = chat(&server);
+    let mut slow = begin(&server, "/slow?seconds=1");
+    until_true("it runs", || {
+        metric(&server, "http_server_active_requests") == Some(1.0)
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(next(&mut socket), (CLOSE, going_away()));
+    socket.send(frame(CLOSE, &going_away()));
+    assert_eq!(slow.response("GET").unwrap().text(), "slept 1 s\n");
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.stderr.contains("Traceback"), "{}", ended.stderr);
 }
 
 #[test]

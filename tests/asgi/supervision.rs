@@ -17,8 +17,8 @@ fn above_the_concurrency_requests_wait_in_the_queue() {
             let request = Request::new("GET", &format!("/wait/{number}"));
             let connection = Connection::begin(server.port(), &request);
             until_true("it has come in", || {
-                metric(&server, "http_server_requests_in_flight")
-                    .is_none_or(|count| count > f64::from(number))
+                metric(&server, "http_server_active_requests")
+                    .is_some_and(|count| count > f64::from(number))
             });
             connection
         })
