@@ -5,6 +5,7 @@ use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::FutureExt;
 use hurricane_core::Handler;
+use lapin::ErrorKind;
 use tokio::time::{self, Instant};
 use tracing::{error, info, warn};
 
@@ -211,7 +212,12 @@ impl Consumer {
                     }
                     match end {
                         End::Finished(finished) => break Ok(finished),
-                        End::Lost(error) => error,
+                        End::Lost(error) => {
+                            if let ConsumeError::Lost(reason) = &error {
+                                warn!("Channel 1 was closed: {}", in_words(reason));
+                            }
+                            error
+                        }
                     }
                 }
                 Err(error) if !error.is_transient() && !shared.status.has_begun() => {
@@ -273,6 +279,17 @@ impl ConsumeError {
             Self::Topology(_) | Self::Subscribe { .. } | Self::GaveUp { .. } => false,
             Self::Lost(_) | Self::Cancelled { .. } | Self::Silent { .. } => true,
         }
+    }
+}
+
+/// Why a channel was closed; in the words that users of django-hurricane know where nobody said why.
+fn in_words(reason: &BoxError) -> String {
+    let text = error_text(&**reason);
+    match reason.downcast_ref().map(lapin::Error::kind) {
+        Some(ErrorKind::IOError(_) | ErrorKind::MissingHeartbeatError) => {
+            format!("Transport indicated EOF ({text})")
+        }
+        _ => text,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hurricane_core::Outcome;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
@@ -53,6 +54,20 @@ const FATES: [(Fate, &str); 6] = [
     (Fate::Panicked, "panicked"),
     (Fate::Lost, "lost"),
 ];
+
+// === impl Fate ===
+
+impl Fate {
+    /// What a handler's word means for its message.
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Ack | Outcome::Deferred => Self::Acknowledged,
+            Outcome::Retry { .. } => Self::Retried,
+            Outcome::Requeue => Self::Requeued,
+            Outcome::Reject => Self::Rejected,
+        }
+    }
+}
 
 // === impl Meters ===
 

@@ -131,6 +131,7 @@ impl<'a> Session<'a> {
         let way_back = WayBack {
             settlements: sender,
             publisher: shared.publisher.clone(),
+            meters: Arc::clone(&shared.meters),
         };
         Ok(Self {
             shared,

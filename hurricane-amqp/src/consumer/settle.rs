@@ -1,11 +1,16 @@
 //! The handler's way back to the broker, over the channel its message came by.
 
+use std::{sync::Arc, time::Duration};
+
 use hurricane_core::{
     MessageChannel, Outcome, Publication, PublishError, SettleError, async_trait,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::publisher::Publisher;
+use crate::{
+    metrics::{Fate, Meters},
+    publisher::Publisher,
+};
 
 /// What a handler wants to be done about messages, apart from what it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +24,7 @@ pub(super) struct Settlement {
 pub(super) struct WayBack {
     pub(super) settlements: UnboundedSender<Settlement>,
     pub(super) publisher: Publisher,
+    pub(super) meters: Arc<Meters>,
 }
 
 #[async_trait]
@@ -30,6 +36,14 @@ impl MessageChannel for WayBack {
             outcome,
         };
         self.settlements.send(settlement).map_err(|_| SettleError)
+    }
+
+    fn handled(&self, duration: Duration, outcome: Outcome) {
+        self.meters.handled(Fate::of(outcome), duration);
+    }
+
+    fn is_open(&self) -> bool {
+        !self.settlements.is_closed()
     }
 
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {

@@ -167,6 +167,15 @@ pub trait MessageChannel: Send + Sync + 'static {
         outcome: Outcome,
     ) -> Result<(), SettleError>;
 
+    /// Tells how long the handler was at a message for which it returned [`Deferred`](Outcome::Deferred), and how that
+    /// went; for the metrics.
+    fn handled(&self, _duration: Duration, _outcome: Outcome) {}
+
+    /// Whether messages can still be settled; those that wait for their turn need not be begun when they cannot.
+    fn is_open(&self) -> bool {
+        true
+    }
+
     /// Publishes a message and waits until the broker has taken it.
     ///
     /// # Errors

@@ -63,7 +63,10 @@ impl Session<'_> {
         }
         let outcome = match verdict {
             Verdict::Said(outcome) => {
-                meters.handled(fate(outcome), duration);
+                // Of one that is settled later, the handler tells by itself.
+                if outcome != Outcome::Deferred {
+                    meters.handled(Fate::of(outcome), duration);
+                }
                 outcome
             }
             Verdict::Panicked => {
@@ -256,14 +259,5 @@ async fn or_back(tag: u64, fate: Fate, pause: Duration, moved: Result<(), BoxErr
     Moved {
         tag,
         fate: Fate::Requeued,
-    }
-}
-
-fn fate(outcome: Outcome) -> Fate {
-    match outcome {
-        Outcome::Ack | Outcome::Deferred => Fate::Acknowledged,
-        Outcome::Retry { .. } => Fate::Retried,
-        Outcome::Requeue => Fate::Requeued,
-        Outcome::Reject => Fate::Rejected,
     }
 }
