@@ -1,6 +1,7 @@
 //! Tests with a real `RabbitMQ`: the one at `AMQP_URL`, or one that is started for them.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod broker;
 mod chaos;
 mod delivery;
 mod faults;
