@@ -62,6 +62,7 @@ mod check;
 mod files;
 mod frame;
 mod gateway;
+mod handler;
 mod job;
 mod metrics;
 mod pace;
@@ -83,6 +84,7 @@ pub use self::{
     check::{LoopCheck, PythonCheck},
     files::{MediaFiles, ProjectFiles, StaticFiles},
     gateway::{Gateway, GatewayConfig},
+    handler::{Desk, DeskCheck, DeskConfig, HandlerConfig, HandlerFacts, PythonHandler},
     metrics::PythonMetrics,
     pool::{Pool, PoolConfig},
     recycle::RecycleConfig,

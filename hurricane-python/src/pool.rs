@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hurricane_core::{Dispatcher, Event, EventKind, EventStatus};
+use hurricane_core::{Dispatcher, Event, EventKind, EventStatus, Traffic};
 use tokio::{
     sync::{Semaphore, oneshot, watch},
     task::JoinSet,
@@ -20,7 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     asgi::Interface,
     backoff::Backoff,
-    gateway::{Control, Gateway},
+    gateway::{Control, Gateway, GatewayConfig},
+    handler::Desk,
     metrics::Ledger,
     reaper::Own,
     recycle::{Meter, RecycleConfig, Worn},
@@ -61,6 +62,8 @@ pub(crate) struct Asker(Arc<Shared>);
 struct Shared {
     config: PoolConfig,
     gateway: Gateway,
+    /// Where the workers get messages from, if that is what they are for.
+    desk: Option<Desk>,
     /// The control channels and process ids of the workers that are up, by seat.
     live: watch::Sender<Vec<Option<(Control, u32)>>>,
     ledger: Arc<Ledger>,
@@ -108,6 +111,45 @@ impl Pool {
     /// A pool whose workers are not started yet. Its [checks](Self::checks) wait for them.
     #[must_use]
     pub fn new(config: PoolConfig, gateway: Gateway) -> Self {
+        Self::with(config, gateway, None)
+    }
+
+    /// A pool whose workers handle the messages of a [`Desk`], and no requests.
+    ///
+    /// What [`start`](Self::start) is told of an address is of no use to them.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::net::Ipv4Addr;
+    ///
+    /// use hurricane_python::{Desk, DeskConfig, HandlerConfig, Pool, PoolConfig};
+    ///
+    /// # async fn run(pool_config: PoolConfig) -> Result<(), hurricane_python::StartError> {
+    /// let desk = Desk::new(DeskConfig {
+    ///     handlers: vec![HandlerConfig {
+    ///         class: "shop.consumers.Mails".to_owned(),
+    ///         queue: "mails".to_owned(),
+    ///         ..HandlerConfig::default()
+    ///     }],
+    ///     concurrency: 1,
+    ///     ..DeskConfig::default()
+    /// });
+    /// let pool = Pool::for_desk(pool_config, desk.clone());
+    /// let about = pool.start((Ipv4Addr::UNSPECIFIED, 0).into()).await?;
+    /// println!("bound with {:?}", about.handlers[0].routing_keys);
+    /// // Each of these is a `hurricane_core::Handler`, for a consumer.
+    /// for handler in desk.handlers() { /* … */ }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn for_desk(config: PoolConfig, desk: Desk) -> Self {
+        let gateway = Gateway::new(GatewayConfig::default(), Arc::new(Traffic::new()));
+        Self::with(config, gateway, Some(desk))
+    }
+
+    fn with(config: PoolConfig, gateway: Gateway, desk: Option<Desk>) -> Self {
         let shared = Shared {
             live: watch::Sender::new(vec![None; config.workers]),
             ledger: Arc::default(),
@@ -127,6 +169,7 @@ impl Pool {
             tasks: TaskTracker::new(),
             config,
             gateway,
+            desk,
         };
         Self {
             shared: Arc::new(shared),
@@ -225,6 +268,16 @@ impl Pool {
                 .clone()
                 .run_until_cancelled_owned(shared.gateway.clone().watch_lanes()),
         );
+        if let Some(desk) = &shared.desk {
+            let (dispatch, watch) = (desk.clone().dispatch(), desk.clone().watch());
+            let stop = &shared.stop;
+            shared
+                .tasks
+                .spawn(stop.clone().run_until_cancelled_owned(dispatch));
+            shared
+                .tasks
+                .spawn(stop.clone().run_until_cancelled_owned(watch));
+        }
         let reaper = shared.own.clone().reap_orphans();
         shared
             .tasks
@@ -308,14 +361,24 @@ impl Shared {
     async fn start_worker(&self, server: SocketAddr) -> Result<Worker, StartError> {
         let started = Instant::now();
         let asked = *self.asked.borrow();
-        let mut worker =
-            Worker::start(&self.config.worker, &self.gateway, server, &self.own).await?;
+        let mut worker = Worker::start(
+            &self.config.worker,
+            &self.gateway,
+            self.desk.as_ref(),
+            server,
+            &self.own,
+        )
+        .await?;
         worker.asked = asked;
         tracing::info!(
             worker.pid = worker.pid(),
             python = worker.about.python,
             django = worker.about.django,
-            interface = Interface::name(Some(worker.about.interface)),
+            // Handlers of messages have none.
+            interface = self
+                .desk
+                .is_none()
+                .then(|| Interface::name(Some(worker.about.interface))),
             "Worker is ready after {:.3} s",
             started.elapsed().as_secs_f64(),
         );

@@ -19,8 +19,13 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 31] = [
+const MODULES: [Module; 37] = [
     module!("hurricane", "__init__.py"),
+    module!("hurricane.amqp", "amqp/__init__.py"),
+    module!("hurricane.amqp.basehandler", "amqp/basehandler.py"),
+    module!("hurricane.amqp.exceptions", "amqp/exceptions.py"),
+    module!("hurricane.amqp.message", "amqp/message.py"),
+    module!("hurricane.amqp.worker", "amqp/worker.py"),
     module!("hurricane.apps", "apps.py"),
     module!("hurricane.metrics", "metrics/__init__.py"),
     module!("hurricane.metrics.base", "metrics/base.py"),
@@ -41,6 +46,7 @@ const MODULES: [Module; 31] = [
         "webhooks/webhook_types.py"
     ),
     module!("hurricane.worker", "worker/__init__.py"),
+    module!("hurricane.worker.amqp", "worker/amqp.py"),
     module!("hurricane.worker.application", "worker/application.py"),
     module!("hurricane.worker.asgi", "worker/asgi.py"),
     module!("hurricane.worker.asgi_http", "worker/asgi_http.py"),

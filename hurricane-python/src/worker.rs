@@ -42,6 +42,7 @@ use crate::{
     files::ProjectFiles,
     frame::{self, Kind, PROTOCOL, marshal::Writer},
     gateway::{Control, Gateway},
+    handler::{ClerkId, Desk, HandlerFacts},
     reaper::{Claim, Own},
     slot::{Link, SlotId},
     sources,
@@ -129,6 +130,8 @@ pub struct About {
     pub interface: Interface,
     /// Where the files are that it was asked for, when the application is a Django project.
     pub files: Option<ProjectFiles>,
+    /// What the handlers of messages say of themselves, in the order in which they were named.
+    pub handlers: Vec<HandlerFacts>,
 }
 
 /// Why a worker has to be replaced.
@@ -146,9 +149,11 @@ pub(crate) enum Unfit {
 
 /// Which data channels a worker gets: one for each thread, and then that of an event loop.
 #[derive(Clone, Copy, Debug)]
-struct Channels {
+struct Channels<'a> {
     threads: usize,
     lane: bool,
+    /// Whether the threads handle messages, and which.
+    desk: Option<&'a Desk>,
 }
 
 /// The page that a worker shares to tell what each of its slots began last.
@@ -168,6 +173,8 @@ pub(crate) struct Worker {
     pub(crate) slots: Vec<SlotId>,
     /// Its event loop, where it has one.
     pub(crate) lane: Option<(LaneLink, LaneId)>,
+    /// Its handlers of messages, where it has any.
+    clerks: Option<(Desk, Vec<(LaneLink, ClerkId)>)>,
     _claim: Option<Claim>,
 }
 
@@ -200,15 +207,23 @@ impl fmt::Display for Unfit {
 
 // === impl Channels ===
 
-impl Channels {
+impl<'a> Channels<'a> {
     /// What the application is shows when it has been loaded: until then there are both.
-    fn of(config: &WorkerConfig) -> Self {
+    fn of(config: &WorkerConfig, desk: Option<&'a Desk>) -> Self {
+        if let Some(desk) = desk {
+            return Self {
+                threads: desk.config().channels(),
+                lane: false,
+                desk: Some(desk),
+            };
+        }
         Self {
             threads: match config.interface {
                 Some(interface) if !interface.has_threads() => 0,
                 _ => config.threads,
             },
             lane: config.interface.is_none_or(Interface::has_loop),
+            desk: None,
         }
     }
 
@@ -260,6 +275,7 @@ impl Worker {
     pub(crate) async fn start(
         config: &WorkerConfig,
         gateway: &Gateway,
+        desk: Option<&Desk>,
         server: SocketAddr,
         own: &Own,
     ) -> Result<Self, StartError> {
@@ -267,7 +283,7 @@ impl Worker {
             python: config.python.clone(),
             source,
         };
-        let plan = Channels::of(config);
+        let plan = Channels::of(config, desk);
         let begun = Begun::new(plan.count()).map_err(spawn)?;
         let (control, their_control) = pair().map_err(spawn)?;
         let control = UnixStream::from_std(control).map_err(spawn)?;
@@ -322,6 +338,11 @@ impl Worker {
         let (begun, load) = (Arc::new(begun), Arc::default());
         // Those that the application is not called through are closed.
         let lane = data.split_off(plan.threads).pop();
+        let clerks = desk.map(|desk| {
+            let links = std::mem::take(&mut data);
+            let clerks = open_clerks(desk, &about.handlers, links, &commands, &begun);
+            (desk.clone(), clerks)
+        });
         if !about.interface.has_threads() {
             data.clear();
         }
@@ -371,6 +392,7 @@ impl Worker {
             asked: 0,
             slots,
             lane,
+            clerks,
             _claim: claim,
         })
     }
@@ -412,6 +434,13 @@ impl Worker {
         if let Some((_, lane)) = &self.lane {
             gateway.retire_lane(*lane);
         }
+        let mut hung = false;
+        for (desk, clerk) in self.clerks() {
+            desk.retire(clerk);
+            hung |= desk.is_hung(clerk);
+        }
+        // A message that takes too long is not waited for: it is tried again when this one is gone.
+        let grace = if hung { Duration::ZERO } else { grace };
         let finished = async {
             while !self.is_done(gateway) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -429,6 +458,13 @@ impl Worker {
         let lane = self.lane.as_ref();
         self.slots.iter().all(|slot| gateway.is_done(*slot))
             && lane.is_none_or(|(_, lane)| gateway.is_lane_done(*lane))
+            && self.clerks().all(|(desk, clerk)| desk.is_done(clerk))
+    }
+
+    fn clerks(&self) -> impl Iterator<Item = (&Desk, ClerkId)> {
+        self.clerks
+            .iter()
+            .flat_map(|(desk, clerks)| clerks.iter().map(move |(_, id)| (desk, *id)))
     }
 
     /// Ends the process: closes its channels, upon which it ends by itself. An application on an
@@ -469,6 +505,10 @@ impl Worker {
             let _ = rustix::net::shutdown(&*link.sent, how);
             let _ = rustix::net::shutdown(&*link.events, how);
         }
+        for (link, _) in self.clerks.iter().flat_map(|(_, clerks)| clerks) {
+            let _ = rustix::net::shutdown(&*link.sent, how);
+            let _ = rustix::net::shutdown(&*link.events, how);
+        }
     }
 }
 
@@ -491,6 +531,36 @@ fn data_channels(count: usize) -> io::Result<DataChannels> {
         theirs.push([their_requests, their_answers]);
     }
     Ok((ours, theirs))
+}
+
+/// Adds the clerks of a worker to the desk. An event loop has one channel, the others of its handler
+/// are closed.
+fn open_clerks(
+    desk: &Desk,
+    handlers: &[HandlerFacts],
+    channels: Vec<(StdUnixStream, UnixStream)>,
+    control: &Control,
+    begun: &Arc<Begun>,
+) -> Vec<(LaneLink, ClerkId)> {
+    let places = desk.config().concurrency;
+    let channels = channels.into_iter().enumerate();
+    let used = channels.filter_map(|(index, (events, sent))| {
+        let handler = index / places;
+        let is_async = handlers.get(handler)?.is_async;
+        if is_async && index % places > 0 {
+            return None;
+        }
+        let link = LaneLink {
+            events: Arc::new(events),
+            sent: Arc::new(sent),
+            control: control.clone(),
+            begun: Arc::clone(begun),
+            index,
+        };
+        let id = desk.open(link.clone(), handler, is_async);
+        Some((link, id))
+    });
+    used.collect()
 }
 
 /// A Python process that runs a module of the package on its end of the control channel.
@@ -546,7 +616,7 @@ pub(crate) fn process(
 fn write_config(
     writer: &mut Writer<'_>,
     config: &WorkerConfig,
-    plan: Channels,
+    plan: Channels<'_>,
     root_path: &str,
     server: SocketAddr,
     data: &[[OwnedFd; 2]],
@@ -599,6 +669,11 @@ fn write_config(
     writer.text("disconnect_grace");
     let grace = config.asgi.disconnect_grace.as_millis();
     writer.int(i32::try_from(grace).unwrap_or(i32::MAX));
+    writer.text("handlers");
+    match plan.desk.map(Desk::config) {
+        Some(config) => config.write(writer),
+        None => writer.none(),
+    }
     writer.text("begun");
     writer.int(begun.0.as_raw_fd());
     writer.end_dict();

@@ -26,7 +26,8 @@ def config(**values):
         "app": None, "asgi_app": None, "root_path": "",
         "server_name": "localhost", "server_port": "8000", "server_software": "hurricane", "multiprocess": False,
         "static_files": False, "media_files": False, "interface": "auto", "data": [0],
-        "lane": None, "lifespan": "auto", "event_loop": "asyncio", "disconnect_grace": 10_000, "begun": 0, **values})
+        "lane": None, "lifespan": "auto", "event_loop": "asyncio", "disconnect_grace": 10_000, "begun": 0,
+        "handlers": None, **values})
 
 
 def request(stream, path="/", method="GET", headers=None, body=b""):

@@ -96,8 +96,21 @@ impl Outbox {
 
     /// Sends what there is, as far as the socket has room; a task sends the rest.
     pub(crate) fn flush(&mut self, gateway: &Gateway, id: LaneId, link: &LaneLink) {
+        if let Some(rest) = self.send(link) {
+            let (gateway, socket) = (gateway.clone(), Arc::clone(&link.events));
+            tokio::spawn(async move {
+                if write_rest(socket, rest).await {
+                    gateway.lane_written(id);
+                }
+            });
+        }
+    }
+
+    /// Sends what there is. What the socket had no room for is returned; no more is sent until
+    /// that has been [`written`](Self::written).
+    pub(crate) fn send(&mut self, link: &LaneLink) -> Option<Vec<u8>> {
         if self.count == 0 || self.writing {
-            return;
+            return None;
         }
         let length = u32::try_from(self.data.len() - frame::HEAD).expect("credit bounds a frame");
         self.data[..4].copy_from_slice(&length.to_le_bytes());
@@ -107,28 +120,25 @@ impl Outbox {
         // An error means that the worker is gone, which the reader of the channel will see.
         let sent = send(&link.events, &self.data, SendFlags::NOSIGNAL).unwrap_or_default();
         self.count = 0;
-        if sent < self.data.len() {
-            self.writing = true;
-            let rest = self.data[sent..].to_vec();
-            let socket = Arc::clone(&link.events);
-            tokio::spawn(write_rest(gateway.clone(), id, socket, rest));
-        }
+        let rest = (sent < self.data.len()).then(|| self.data[sent..].to_vec());
+        self.writing = rest.is_some();
         self.data.truncate(PREFIX);
         self.data.shrink_to(KEEP);
+        rest
     }
 }
 
-/// Writes the rest of a frame for which the socket had no room.
-async fn write_rest(gateway: Gateway, id: LaneId, socket: Arc<StdUnixStream>, rest: Vec<u8>) {
+/// Writes the rest of a frame for which the socket had no room; whether it could be written.
+pub(crate) async fn write_rest(socket: Arc<StdUnixStream>, rest: Vec<u8>) -> bool {
     // An error, here and below, means that the worker is gone, which the reader of its outcomes
     // sees too.
     let Ok(room) = socket.try_clone().and_then(UnixStream::from_std) else {
-        return;
+        return false;
     };
     let mut data = rest.as_slice();
     while !data.is_empty() {
         if room.writable().await.is_err() {
-            return;
+            return false;
         }
         let sent = room.try_io(Interest::WRITABLE, || {
             Ok(send(&socket, data, SendFlags::NOSIGNAL)?)
@@ -136,10 +146,10 @@ async fn write_rest(gateway: Gateway, id: LaneId, socket: Arc<StdUnixStream>, re
         match sent {
             Ok(sent) => data = &data[sent..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
-    gateway.lane_written(id);
+    true
 }
 
 /// Reads what a loop says until its worker is gone. It never waits for anything else: bodies are

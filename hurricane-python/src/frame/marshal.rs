@@ -47,6 +47,28 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
+    /// A number of any size that fits: as a count of 15-bit digits, negative for a negative number,
+    /// and the digits.
+    pub(crate) fn long(&mut self, value: i64) {
+        if let Ok(value) = i32::try_from(value) {
+            return self.int(value);
+        }
+        self.out.push(b'l');
+        let magnitude = value.unsigned_abs();
+        let digits = (64 - magnitude.leading_zeros()).div_ceil(15);
+        let count = digits.cast_signed() * if value < 0 { -1 } else { 1 };
+        self.out.extend_from_slice(&count.to_le_bytes());
+        for place in 0..digits {
+            let digit = (magnitude >> (15 * place)) & 0x7fff;
+            self.out.extend_from_slice(&(digit as u16).to_le_bytes());
+        }
+    }
+
+    pub(crate) fn float(&mut self, value: f64) {
+        self.out.push(b'g');
+        self.out.extend_from_slice(&value.to_le_bytes());
+    }
+
     pub(crate) fn bytes(&mut self, value: &[u8]) {
         self.out.push(b's');
         self.length(value.len());

@@ -19,6 +19,7 @@ use crate::{
     files::ProjectFiles,
     frame::{self, Kind, PROTOCOL, marshal::DecodeError},
     gateway::Gateway,
+    handler::HandlerFacts,
     slot::SlotId,
 };
 
@@ -120,6 +121,27 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
                 django,
                 interface,
                 files: ProjectFiles::read(&mut reader)?,
+                handlers: Vec::new(),
+            }))
+        }
+        Kind::Handling => {
+            let protocol = reader.fields(4)?.int32()?;
+            if protocol != PROTOCOL {
+                return Ok(Err(StartError::Protocol(format!(
+                    "it speaks protocol {protocol}"
+                ))));
+            }
+            let python = reader.string()?;
+            let django = if reader.none() {
+                None
+            } else {
+                Some(reader.string()?)
+            };
+            Ok(Ok(About {
+                python,
+                django,
+                handlers: HandlerFacts::read_all(&mut reader)?,
+                ..About::default()
             }))
         }
         Kind::Failed => {

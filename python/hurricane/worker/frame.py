@@ -18,6 +18,8 @@ RECALL          7  server, control     ``slot``: give back what it has not begun
 RECALLED        8  worker, control     ``(slot, [stream id])``
 CANCEL          9  server, control     ``(slot, stream id)``: its client has gone, no more of its body is wanted
 BEAT           10  worker, control     ``lag``: the event loop turns, so many microseconds late
+HANDLING       11  worker, control     ``(protocol, Python's version, Django's version or None, [handler])``: READY
+                                       of a worker for messages, see ``amqp.fact``
 TASKS          32  server, control     ``{name: value}``: what to do before the workers start, see ``startup.Startup``
 LOG            33  worker, control     ``(level, message)``: a line for the server's log
 DONE           34  worker, control     ``None``, or ``(reason, message, traceback or None)``: the tasks are done, or not
@@ -33,7 +35,7 @@ ANSWERS        17  worker, data        ``(time, computing, [answer])``: the micr
                                        - ``(id, offset, length)``: the rest of the body is in the file whose
                                          descriptor comes with the frame
                                        - ``(id, None)``: the application failed
-EVENTS         18  server, data        ``[event]``, see ``asgi_link``
+EVENTS         18  server, data        ``[event]``, see ``asgi_link``, and ``amqp`` for messages
 SENT           19  worker, data        ``[item]``, likewise
 ===========  ====  ==================  =======================================================================
 
@@ -48,7 +50,7 @@ from collections import deque
 
 PROTOCOL = 3
 
-SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT = range(1, 11)
+SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT, HANDLING = range(1, 12)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)
 TASKS, LOG, DONE = 32, 33, 34
 
@@ -90,7 +92,9 @@ class Channel:
                     if self._start == self._end:
                         self._start = self._end = 0
                     return kind, value
-                self._make_room(5 + length)
+                size = 5 + length
+                if self._start or size > len(self._buffer) or size <= BUFFER < len(self._buffer):
+                    self._make_room(size)
             elif self._start:
                 self._make_room(5)
             got, ancillary, _, _ = self.sock.recvmsg_into((self._view[self._end:],), DESCRIPTOR_SPACE, flags)
@@ -107,7 +111,7 @@ class Channel:
     def _make_room(self, size):
         """Moves what has come of a frame to the front of a buffer that can hold the frame."""
         rest = bytes(self._view[self._start:self._end])
-        if size > len(self._buffer) or (size <= BUFFER < len(self._buffer)):
+        if size > len(self._buffer) or size <= BUFFER < len(self._buffer):
             self._buffer = bytearray(max(size, BUFFER))
             self._view = memoryview(self._buffer)
         self._view[:len(rest)] = rest

@@ -34,6 +34,7 @@ class Config:
         self.data = values["data"]
         self.lane = values["lane"]
         self.begun = values["begun"]
+        self.handlers = values["handlers"]
         self.multithread = len(self.data) > 1
 
 
@@ -52,6 +53,12 @@ class Worker:
         _, values = self.control.receive()
         config = Config(values)
         try:
+            if config.handlers is not None:
+                # Only here, as it brings asyncio along.
+                from . import amqp
+
+                amqp.run(self, config)
+                return 0
             if config.interface == "hybrid":
                 self.interface = "hybrid"
                 app, asgi_app = application.load_both(config.app, config.asgi_app)
@@ -86,15 +93,15 @@ class Worker:
         for slot in self.slots:
             slot.join()
 
-    def ready(self):
-        """From here on the server may send requests and ask for checks."""
+    def ready(self, kind=frame.READY, about=None):
+        """From here on the server may send requests, or messages, and ask for checks."""
         # What the application has built so far lives as long as the process: keep the collector from visiting it.
         gc.collect()
         gc.freeze()
         for slot in self.slots:
             slot.start()
         threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
-        self.send(frame.READY, self.about())
+        self.send(kind, about or self.about())
 
     def beat(self, lag):
         """The event loop turns, so many seconds later than it should."""

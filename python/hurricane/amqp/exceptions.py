@@ -1,0 +1,2 @@
+class ChannelClosed(RuntimeError):
+    """What a handler wants cannot be told to the server, which is gone."""
