@@ -29,6 +29,50 @@ fn the_readme_has_each_option_with_its_variable_and_value() {
 }
 
 #[test]
+fn each_option_of_consume_is_documented_with_its_variable_and_value() {
+    let document = document("docs/amqp.md");
+    let rows: Vec<_> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--"))
+        .collect();
+    let table: Vec<Value> = serde_json::from_str(&output(&["options", "consume"])).unwrap();
+    for option in &table {
+        let name = option["name"].as_str().unwrap();
+        let value = option["value"].as_str();
+        let value = value.map_or_else(String::new, |value| format!(" {value}"));
+        let variable = option["variable"].as_str().unwrap();
+        let start = format!("{name}{value}` | `{variable}` | ");
+        assert!(
+            rows.iter().any(|row| row.starts_with(&start)),
+            "docs/amqp.md has no row that starts with \"| `--{start}\""
+        );
+    }
+    assert_eq!(
+        rows.len(),
+        table.len(),
+        "docs/amqp.md has rows of no option"
+    );
+}
+
+#[test]
+fn each_exit_code_of_consume_is_documented() {
+    let document = document("docs/amqp.md");
+    let section = section(&document, "### Exit codes");
+    let told: BTreeSet<u8> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+        .collect();
+    let help = output(&["consume", "--help"]);
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let codes: BTreeSet<u8> = codes
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
+    assert!(codes.len() > 5, "{help}");
+    assert_eq!(told, codes);
+}
+
+#[test]
 fn the_readme_has_each_exit_code() {
     let readme = document("README.md");
     let section = section(&readme, "## Exit codes");

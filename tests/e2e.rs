@@ -10,6 +10,8 @@ mod asgi;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod consume;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod exit_codes;

@@ -4,6 +4,7 @@
     reason = "what documents an option is the text of --help"
 )]
 
+pub(crate) mod consume;
 pub(crate) mod files;
 pub(crate) mod recycle;
 pub(crate) mod startup;
@@ -11,9 +12,9 @@ pub(crate) mod table;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use self::{files::FilesArgs, recycle::RecycleArgs, startup::StartupArgs};
+use self::{consume::ConsumeArgs, files::FilesArgs, recycle::RecycleArgs, startup::StartupArgs};
 use crate::{
     exit,
     value::{self, Events, Words},
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     /// Serve a WSGI or ASGI application, such as a Django project, over HTTP
     #[command(after_help = exit::CODES)]
     Serve(Box<ServeArgs>),
+    /// Consume queues of RabbitMQ with handlers in Python
+    #[command(after_help = exit::CONSUME_CODES)]
+    Consume(Box<ConsumeArgs>),
     /// Write the options of a command as JSON, for `manage.py`
     #[command(hide = true)]
     Options {
@@ -64,6 +68,8 @@ pub(crate) struct ServeArgs {
     pub(crate) webhook: WebhookArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 /// What is served, and by which Python.
@@ -359,7 +365,12 @@ pub(crate) struct LogArgs {
         default_value = "text"
     )]
     pub(crate) log_format: LogFormat,
+}
 
+/// The access log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct AccessArgs {
     /// Do not log each request
     #[arg(long, env = "HURRICANE_NO_ACCESS_LOG", value_parser = value::boolean)]
     pub(crate) no_access_log: bool,
@@ -404,20 +415,37 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The command line, with what some options are otherwise of some commands.
+pub(crate) fn command() -> clap::Command {
+    Cli::command().mut_subcommand("consume", |consume| {
+        consume
+            .mut_arg("probe_port", |port| {
+                port.help("The port of the probes and metrics [default: 8001]")
+                    .long_help(None)
+            })
+            .mut_arg("probe_host", |host| {
+                host.help("The address that the probes listen on [default: 0.0.0.0]")
+            })
+            .mut_arg("req_queue_len", |length| {
+                length
+                    .help("Not ready while so many messages are in hand; 0 is no limit")
+                    .default_value("0")
+            })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_option_has_its_variable() {
-        let cli = Cli::command();
+        let cli = command();
         let serve = cli.find_subcommand("serve").unwrap();
         for option in serve
             .get_arguments()

@@ -4,6 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use hurricane_amqp::ConsumeError;
 use hurricane_core::{
     BindError,
     server::{ServeError, StartupFailure},
@@ -24,6 +25,20 @@ Exit codes:
   8  a command that was to be executed before the start failed
   9  a database does not answer, or its migrations could not be applied";
 
+/// Those of `hurricane consume`.
+pub(crate) const CONSUME_CODES: &str = "\
+Exit codes:
+  0  stopped by a signal, or after --max-lifetime messages
+  1  failed in another way
+  2  an option or a variable is wrong
+  3  a handler could not be loaded
+  4  the port of the probes could not be taken
+  5  Python could not be started
+  6  Django is not installed for that Python
+  7  stopped before the end: a second signal came
+  10 the broker refused the login, the virtual host, the queue or the exchange
+  11 the connection to the broker was lost, or could not be made, and is not made again";
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const APPLICATION: u8 = 3;
@@ -33,11 +48,18 @@ const DJANGO: u8 = 6;
 const UNFINISHED: u8 = 7;
 const COMMAND: u8 = 8;
 const DATABASE: u8 = 9;
+const REFUSED: u8 = 10;
+const LOST: u8 = 11;
 
 /// Two options that do not go together, or a value that only shows to be wrong among others.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// A second signal came before the end.
+#[derive(Debug, thiserror::Error)]
+#[error("a second signal cut the shutdown short")]
+pub(crate) struct Cut;
 
 /// Tells what was wrong with the command line; also answers `--help` and `--version`.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
@@ -65,6 +87,12 @@ fn code(error: &Error) -> u8 {
         if cause.is::<Usage>() {
             return USAGE;
         }
+        if cause.is::<Cut>() {
+            return UNFINISHED;
+        }
+        if let Some(error) = cause.downcast_ref::<ConsumeError>() {
+            return if is_lost(error) { LOST } else { REFUSED };
+        }
         if cause.is::<BindError>() {
             return PORT;
         }
@@ -88,6 +116,14 @@ fn code(error: &Error) -> u8 {
         }
     }
     FAILED
+}
+
+/// Whether a consumer ended since there was no connection any more.
+fn is_lost(error: &ConsumeError) -> bool {
+    match error {
+        ConsumeError::GaveUp { source, .. } => is_lost(source),
+        error => error.is_transient(),
+    }
 }
 
 /// The code for a Python process that did not start.
@@ -126,7 +162,11 @@ fn sentence(error: &clap::Error) -> String {
 /// The variable that the value of an option came from, if it did.
 fn variable_of(option: &str, value: &str) -> Option<String> {
     let name = option.split([' ', '=']).next()?.strip_prefix("--")?;
-    let variable = format!("HURRICANE_{}", name.replace('-', "_").to_uppercase());
+    let upper = name.replace('-', "_").to_uppercase();
+    let variable = match upper.starts_with("AMQP_") {
+        true => upper,
+        false => format!("HURRICANE_{upper}"),
+    };
     let on_the_command_line = std::env::args().any(|arg| {
         arg.strip_prefix("--")
             .is_some_and(|arg| arg == name || arg.starts_with(&format!("{name}=")))

@@ -2,6 +2,7 @@
 
 mod access;
 mod args;
+mod consume;
 mod errors;
 mod exit;
 mod files;
@@ -13,7 +14,7 @@ mod webhook;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 use crate::{
     args::{Cli, Command, table},
@@ -25,16 +26,24 @@ use crate::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = args::command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
-    let args = match cli.command {
-        Command::Serve(args) => args,
+    let (log, result) = match cli.command {
+        Command::Serve(args) => {
+            let log = log::init(&args.log);
+            let result = serve::run(&args, &log);
+            (log, result)
+        }
+        Command::Consume(args) => {
+            let log = log::init(&args.log);
+            let result = consume::run(&args, &log);
+            (log, result)
+        }
         Command::Options { command } => return options(&command),
     };
-    let log = log::init(&args.log);
-    let result = serve::run(&args, &log);
     // What is still to be written is, before the last sentence.
     drop(log);
     match result {

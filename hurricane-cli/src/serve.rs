@@ -229,7 +229,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     })
     .layer(Files::new(mounts, gateway.service()));
     let app = layer.layer(app);
-    if args.log.no_access_log {
+    if args.access.no_access_log {
         open(bound, app, place, probes).await?;
     } else {
         open(bound, AccessLog::new(app), place, probes).await?;
@@ -239,7 +239,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
 }
 
 /// Replaces the workers on SIGHUP, which without that would end the process.
-fn reload_on_hangup(pool: Pool) -> Result<()> {
+pub(crate) fn reload_on_hangup(pool: Pool) -> Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
@@ -299,6 +299,15 @@ impl ProbePlace {
 }
 
 fn probe_config(args: &ProbeArgs, place: ProbePlace) -> ProbeConfig {
+    let mut config = probe_paths(args);
+    if let ProbePlace::Own(addr) = place {
+        config.addr = addr;
+    }
+    config
+}
+
+/// The configuration of the probes, apart from where they are answered.
+pub(crate) fn probe_paths(args: &ProbeArgs) -> ProbeConfig {
     let mut config = ProbeConfig {
         startup: args.startup_probe.clone(),
         readiness: args.readiness_probe.clone(),
@@ -306,9 +315,6 @@ fn probe_config(args: &ProbeArgs, place: ProbePlace) -> ProbeConfig {
         metrics: (!args.no_metrics && !args.no_probe).then(|| args.metrics.clone()),
         ..ProbeConfig::default()
     };
-    if let ProbePlace::Own(addr) = place {
-        config.addr = addr;
-    }
     config.policy.timeout = args.probe_timeout;
     config.policy.max_age = args.check_max_age;
     config
@@ -439,7 +445,7 @@ fn account(failure: TaskFailure, drop_in: Option<bool>) -> StartupFailure {
 }
 
 /// The interpreter of the active virtual environment, else the first on the path.
-fn python() -> Result<PathBuf, StartError> {
+pub(crate) fn python() -> Result<PathBuf, StartError> {
     if let Some(environment) = std::env::var_os("VIRTUAL_ENV") {
         return Ok(PathBuf::from(environment).join("bin/python"));
     }

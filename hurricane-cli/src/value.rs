@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 
+use hurricane_amqp::FieldValue;
 use hurricane_core::EventKind;
 
 /// Several values in one, with spaces or ends of lines between them.
@@ -87,6 +88,52 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
         "" | "0" | "false" | "no" | "off" => Ok(false),
         _ => Err("this is true, yes, on or 1, or false, no, off or 0".to_owned()),
     }
+}
+
+/// How many messages one process may handle at the same time.
+pub(crate) fn places(text: &str) -> Result<usize, String> {
+    count(text)
+        .ok()
+        .filter(|count| *count <= 1024)
+        .ok_or_else(|| "this has to be a whole number from 1 to 1024".to_owned())
+}
+
+/// The port of a broker. Kubernetes sets `AMQP_PORT` to an address when there is a service `amqp`.
+pub(crate) fn broker_port(text: &str) -> Result<u16, String> {
+    let port = match text.strip_prefix("tcp://") {
+        Some(address) => address.rsplit(':').next().unwrap_or_default(),
+        None => text,
+    };
+    port.parse()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| "a port is a number from 1 to 65535".to_owned())
+}
+
+/// `package.module.Class`.
+pub(crate) fn class(text: &str) -> Result<String, String> {
+    let mut parts = text.split('.');
+    let is_name =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c == '_' || c.is_alphanumeric());
+    if text.contains('.') && parts.all(is_name) {
+        Ok(text.to_owned())
+    } else {
+        Err("a handler is named package.module.Class, such as shop.consumers.Mails".to_owned())
+    }
+}
+
+/// An argument of a queue, an exchange or a binding.
+pub(crate) fn argument(text: &str) -> Result<(String, FieldValue), String> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("this has to be NAME=VALUE, such as x-max-length=1000")?;
+    let value = match (value, value.parse::<i64>()) {
+        ("true" | "false", _) => FieldValue::Bool(value == "true"),
+        (_, Ok(number)) => FieldValue::I64(number),
+        _ => FieldValue::Text(value.to_owned()),
+    };
+    Ok((name.to_owned(), value))
 }
 
 /// A number that is at least one.
@@ -271,6 +318,40 @@ mod tests {
         for wrong in ["", ":", "mysite.wsgi:", "mysite/wsgi.py", "my site:app"] {
             assert!(app(wrong).is_err(), "{wrong:?} names no application");
         }
+    }
+
+    #[test]
+    fn reads_ports_of_brokers() {
+        assert_eq!(broker_port("5672"), Ok(5672));
+        assert_eq!(broker_port("tcp://10.0.0.1:5673"), Ok(5673));
+        for wrong in ["", "0", "65536", "amqp", "tcp://10.0.0.1"] {
+            assert!(broker_port(wrong).is_err(), "{wrong:?} is no port");
+        }
+    }
+
+    #[test]
+    fn reads_names_of_handlers() {
+        assert!(class("shop.consumers.Mails").is_ok());
+        for wrong in [
+            "",
+            "Mails",
+            ".Mails",
+            "shop.",
+            "shop/consumers.py",
+            "shop:Mails",
+        ] {
+            assert!(class(wrong).is_err(), "{wrong:?} names no handler");
+        }
+    }
+
+    #[test]
+    fn reads_arguments() {
+        let read = |text| argument(text).unwrap().1;
+        assert_eq!(read("x-max-length=1000"), FieldValue::I64(1000));
+        assert_eq!(read("x-single-active-consumer=true"), true.into());
+        assert_eq!(read("x-queue-type=quorum"), "quorum".into());
+        assert_eq!(read("a=b=c"), "b=c".into());
+        assert!(argument("x-max-length").is_err() && argument("=1").is_err());
     }
 
     #[test]

@@ -118,6 +118,17 @@ impl Launch {
             .arg("--probe-port", "0")
     }
 
+    /// A handler of `tests/apps`, as `module.Class`.
+    pub(crate) fn consume(handler: &str) -> Self {
+        let mut launch = Self::bare(&root().join("tests/apps"))
+            .without("--host")
+            .without("--port")
+            .arg("--probe-host", "127.0.0.1");
+        launch.program[1] = "consume".into();
+        launch.program.push(handler.into());
+        launch
+    }
+
     /// `manage.py serve` of a project that has nothing but hurricane in it, which is given these settings.
     pub(crate) fn manage(settings: &str) -> Self {
         let mut launch = Self::bare(&root().join("tests/dropin")).without("--python");
@@ -145,6 +156,12 @@ impl Launch {
     pub(crate) fn more(mut self, option: &str, value: &str) -> Self {
         self.options
             .push((option.to_owned(), Some(value.to_owned())));
+        self
+    }
+
+    /// Adds a word that is no option.
+    pub(crate) fn word(mut self, word: &str) -> Self {
+        self.program.push(word.into());
         self
     }
 
@@ -202,6 +219,15 @@ impl Launch {
         server
     }
 
+    /// Starts a consumer, and waits until it has subscribed.
+    pub(crate) fn start_consuming(self) -> Server {
+        let mut server = self.spawn();
+        let port = server.wait_for_number("Probe application running on port ");
+        server.probe_port = Some(port);
+        until_true("it consumes", || get(port, "/startup").status == 200);
+        server
+    }
+
     /// Starts it, and does not wait.
     pub(crate) fn spawn(self) -> Server {
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
@@ -210,7 +236,14 @@ impl Launch {
         command.args(&words[1..]);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            let ours = ["HURRICANE_", "DJANGO_", "POLLS_", "VIRTUAL_ENV", "PYTHON"];
+            let ours = [
+                "HURRICANE_",
+                "AMQP_",
+                "DJANGO_",
+                "POLLS_",
+                "VIRTUAL_ENV",
+                "PYTHON",
+            ];
             if ours.iter().any(|prefix| name.starts_with(prefix)) {
                 command.env_remove(name);
             }

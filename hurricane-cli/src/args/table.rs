@@ -1,16 +1,16 @@
 //! The options as a table for programs: `manage.py serve` makes its own options of it.
 
-use clap::{ArgAction, CommandFactory};
+use clap::ArgAction;
 use serde_json::{Value, json};
 
-use super::Cli;
+use super::command as command_line;
 
 /// The options of a command, one JSON object each; none if there is no such command.
 ///
 /// `value` is what the option's value is called, null for a flag; `repeated` is whether it may be
 /// given more than once.
 pub(crate) fn of(command: &str) -> Option<Value> {
-    let cli = Cli::command();
+    let cli = command_line();
     let options = cli
         .find_subcommand(command)?
         .get_arguments()
