@@ -357,3 +357,23 @@ fn wrong_settings_are_one_line_that_tells_no_secret() {
         assert!(!lines[0].contains("hunter2"), "{:?}", lines[0]);
     }
 }
+
+#[test]
+fn the_ports_are_free_while_the_last_events_are_on_their_way() {
+    // It takes connections and never answers.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}/hook", silent.local_addr().unwrap());
+    let server = Launch::app("gallery").arg("--webhook-url", url).start();
+    server.signal(Signal::TERM);
+    for port in [server.port(), server.probe_port()] {
+        until_true("the port is free", || {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
+    }
+    assert!(
+        crate::harness::is_running(server.pid()),
+        "it waits for the webhook"
+    );
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code, Some(7));
+}

@@ -151,6 +151,10 @@ impl BoundServer {
         let cut = [&served, &ended]
             .iter()
             .any(|result| matches!(result, Err(ServeError::Cut)));
+        // Before the last webhooks, which may take their time: who comes after this process finds its ports free.
+        if let Some(probe) = probe {
+            end(probe).await;
+        }
         let deadline = if cut { WEBHOOKS_CUT } else { WEBHOOKS };
         let flushed = tokio::select! {
             biased;
@@ -162,9 +166,6 @@ impl BoundServer {
                 Ok(())
             }
         };
-        if let Some(probe) = probe {
-            end(probe).await;
-        }
         served.and(ended).and(flushed)
     }
 }
