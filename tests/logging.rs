@@ -1,6 +1,8 @@
 //! Under `manage.py serve` the log is what the project's LOGGING makes of it.
 
-use crate::harness::{Launch, Server, get};
+use std::fs;
+
+use crate::harness::{Connection, Launch, Server, get, until, until_true};
 
 /// The format that users of django-hurricane have in their projects.
 const LOGGING: &str = "
@@ -106,4 +108,130 @@ fn without_a_handler_of_a_standard_stream_the_server_logs_by_itself() {
         assert!(!server.stdout().contains("hurricane.server"));
         server.stop();
     }
+}
+
+/// Handlers that only Python has, for lines of one kind.
+fn with_handler(handler: &str) -> Launch {
+    let settings = LOGGING.replace("LEVEL", "'INFO'").replace(
+        "'class': 'logging.StreamHandler', 'stream': 'ext://sys.stdout'",
+        handler,
+    );
+    Launch::manage(&settings)
+}
+
+#[test]
+fn a_file_is_written_by_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    let log = || fs::read_to_string(&file).unwrap_or_default();
+    let handler =
+        "'class': 'logging.handlers.RotatingFileHandler', 'filename': os.environ['TEST_LOG']";
+    let server = with_handler(handler).env("TEST_LOG", &file).spawn();
+    let port = until("the port is in the file", || {
+        let log = log();
+        let (_, rest) = log.split_once("Starting HTTP Server on port ")?;
+        let (port, _) = rest.split_once('\n')?;
+        port.parse().ok()
+    });
+    until_true("the port takes connections", || {
+        Connection::try_open(port).is_ok()
+    });
+    assert_eq!(get(port, "/doesnotexist").status, 404);
+    let line = " WARNING  hurricane.server.access 404 GET /doesnotexist (127.0.0.1) ";
+    until_true("the request is in the file", || log().contains(line));
+    let ended = server.stop();
+    let log = log();
+    // What is said last is written too.
+    let last = " INFO     hurricane.server.general Stopped\n";
+    assert!(log.ends_with(last), "{log}");
+    assert!(!ended.stdout.contains("Starting"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_filter_is_heeded() {
+    let access = "'hurricane.server.access': {'handlers': ['console'], 'level': 'INFO', 'filters': ['redacts'], 'propagate': False}";
+    let filters = "'version': 1, 'filters': {'redacts': {'()': 'dropin.logs.Redacts'}},";
+    let settings = LOGGING
+        .replace("LEVEL", "'INFO'")
+        .replace("'version': 1,", filters)
+        .replace("'loggers': {", &format!("'loggers': {{{access}, "));
+    let server = Launch::manage(&settings).spawn();
+    let port = port(&server);
+    until_true("the port takes connections", || {
+        Connection::try_open(port).is_ok()
+    });
+    assert_eq!(get(port, "/?key=secret").status, 200);
+    server.wait_for_line(" INFO     hurricane.server.access 200 GET /?key=… (127.0.0.1) ");
+    let ended = server.stop();
+    assert!(!ended.stdout.contains("secret"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_handler_that_hangs_holds_up_nothing() {
+    let settings = LOGGING.replace("LEVEL", "'INFO'").replace(
+        "'loggers': {",
+        "'loggers': {'hurricane.server.access': {'handlers': ['hangs'], 'level': 'INFO', 'propagate': False},",
+    );
+    let settings = settings.replace(
+        "'handlers': {'console'",
+        "'handlers': {'hangs': {'class': 'dropin.logs.Hangs'}, 'console'",
+    );
+    let server = Launch::manage(&settings).spawn();
+    let port = port(&server);
+    for _ in 0..20 {
+        assert_eq!(get(port, "/").status, 200);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_command_that_fails_is_in_the_file_when_the_server_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    let handler = "'class': 'logging.FileHandler', 'filename': os.environ['TEST_LOG']";
+    let ended = with_handler(handler)
+        .env("TEST_LOG", &file)
+        .arg("--command", "step fail")
+        .run();
+    assert_eq!(ended.code, Some(8));
+    let log = fs::read_to_string(&file).unwrap();
+    assert!(log.contains("the command 'step' failed: this step fails\nTraceback"));
+    assert!(log.contains(" INFO     hurricane.server.general Loop will be closed"));
+}
+
+#[test]
+fn structlog_logs_where_the_project_configures_it() {
+    let settings = "
+import structlog
+structlog.configure(processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()])
+";
+    let server = Launch::manage(settings).spawn();
+    let line = server.wait_for_line("Starting HTTP Server on port ");
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(said["level"], "info");
+    let port = said["event"].as_str().unwrap().rsplit_once(' ').unwrap().1;
+    let port = port.parse().unwrap();
+    until_true("the port takes connections", || {
+        Connection::try_open(port).is_ok()
+    });
+    assert_eq!(get(port, "/doesnotexist?a").status, 404);
+    let line = server.wait_for_line("TX GET /doesnotexist?a ");
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (
+            &said["level"],
+            &said["status"],
+            &said["method"],
+            &said["path"]
+        ),
+        (
+            &"warning".into(),
+            &404.into(),
+            &"GET".into(),
+            &"/doesnotexist?a".into()
+        )
+    );
+    assert_eq!(said["remote_ip"], "127.0.0.1");
+    assert!(said["request_time"].as_f64().unwrap() > 0.0, "{line}");
+    server.stop();
 }

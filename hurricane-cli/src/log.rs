@@ -2,8 +2,17 @@
 //! holds up a request.
 
 mod django;
+mod python;
 
-use tracing_appender::non_blocking::WorkerGuard;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use tracing_appender::non_blocking::{ErrorCounter, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::args::{LogArgs, LogFormat, LogLevel};
@@ -19,24 +28,63 @@ const LOGGING: &str = "HURRICANE_LOGGING";
 pub(crate) struct Log {
     /// Whether the lines are those that users of django-hurricane wait for.
     pub(crate) is_djangos: bool,
+    dropped: Dropped,
     _guards: Vec<WorkerGuard>,
+    _python: Option<python::Guard>,
 }
 
-/// Sets up logging for the process.
-pub(crate) fn init(args: &LogArgs) -> Log {
+/// Counts the lines that were not written, as too many waited. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dropped {
+    appenders: Vec<ErrorCounter>,
+    python: Option<Arc<AtomicU64>>,
+}
+
+// === impl Log ===
+
+impl Log {
+    /// The lines that were not written.
+    pub(crate) fn dropped(&self) -> &Dropped {
+        &self.dropped
+    }
+}
+
+// === impl Dropped ===
+
+impl Dropped {
+    pub(crate) fn count(&self) -> u64 {
+        let appenders: usize = self.appenders.iter().map(ErrorCounter::dropped_lines).sum();
+        let python = self.python.as_ref().map(|count| count.load(Relaxed));
+        appenders as u64 + python.unwrap_or_default()
+    }
+}
+
+/// Sets up logging for the process. `python` is the interpreter of a Django project whose `LOGGING` takes one.
+pub(crate) fn init(args: &LogArgs, python: Option<&Path>) -> Log {
     if let Some(plan) = django::Plan::from_variable(LOGGING) {
         let filter = "warn,hurricane=debug,hurricane_core=debug,hurricane_python=debug";
-        let (layer, guards) = django::layer(plan);
+        let python = python.filter(|_| plan.needs_python());
+        // Without a thread there is no server either.
+        let python = python.and_then(|path| python::Lines::start(path.to_owned()).ok());
+        let (lines, python) = python.unzip();
+        let dropped = lines.as_ref().map(python::Lines::dropped);
+        let (layer, guards, appenders) = django::layer(plan, lines);
         tracing_subscriber::registry()
             .with(EnvFilter::new(filter))
             .with(layer)
             .init();
         return Log {
             is_djangos: true,
+            dropped: Dropped {
+                appenders,
+                python: dropped,
+            },
             _guards: guards,
+            _python: python,
         };
     }
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let appenders = vec![writer.error_counter()];
     let level = match args.log_level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -73,6 +121,11 @@ pub(crate) fn init(args: &LogArgs) -> Log {
     }
     Log {
         is_djangos: false,
+        dropped: Dropped {
+            appenders,
+            python: None,
+        },
         _guards: vec![guard],
+        _python: None,
     }
 }

@@ -33,12 +33,12 @@ fn main() -> ExitCode {
     };
     let (log, result) = match cli.command {
         Command::Serve(args) => {
-            let log = log::init(&args.log);
+            let log = log::init(&args.log, args.app.python.as_deref());
             let result = serve::run(&args, &log);
             (log, result)
         }
         Command::Consume(args) => {
-            let log = log::init(&args.log);
+            let log = log::init(&args.log, args.work.python.as_deref());
             let result = consume::run(&args, &log);
             (log, result)
         }

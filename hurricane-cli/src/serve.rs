@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context, Result};
 use http::{Request, Response};
 use hurricane_core::{
-    Check, CheckResult, EventStatus, Hurricane, MetricNames, Phase, Probe, ProbeConfig, Probes,
-    Traffic, WithProbes,
+    Check, CheckResult, EventStatus, Hurricane, Metric, MetricNames, Phase, Probe, ProbeConfig,
+    Probes, Traffic, WithProbes,
     bytes::Bytes,
     check_fn, metric_fn,
     probe::Endpoint,
@@ -39,7 +39,7 @@ use crate::{
     exit::Usage,
     files::{Files, Mounts},
     info::Info,
-    log::Log,
+    log::{Dropped, Log},
     webhook,
 };
 
@@ -121,6 +121,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         .metric_source(pool.metrics())
         .metric_source(info.clone())
         .metric(errors.metric())
+        .metric(dropped_lines(log.dropped().clone()))
         .check(errors.check(), [Probe::Readiness]);
     for webhook in webhook::of(&args.webhook)? {
         builder = builder.webhook(webhook);
@@ -461,6 +462,15 @@ pub(crate) fn python() -> Result<PathBuf, StartError> {
                 "there is none on the PATH; give --python",
             ),
         })
+}
+
+/// Lines of the log that nobody wrote, as whoever reads them was too slow.
+fn dropped_lines(dropped: Dropped) -> impl Metric {
+    let help = "Lines of the log that were dropped, as too many waited to be written.";
+    metric_fn("hurricane_log_lines_dropped_total", help, move || {
+        std::future::ready(dropped.count() as f64)
+    })
+    .counter()
 }
 
 /// Not ready while too many requests wait.

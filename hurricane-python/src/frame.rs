@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     Tasks = 32,
     Log = 33,
     Done = 34,
+    Record = 35,
 }
 
 impl TryFrom<u8> for Kind {
@@ -66,6 +67,7 @@ impl TryFrom<u8> for Kind {
             32 => Self::Tasks,
             33 => Self::Log,
             34 => Self::Done,
+            35 => Self::Record,
             _ => return Err(DecodeError::Kind(byte)),
         })
     }

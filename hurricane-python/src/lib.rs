@@ -64,6 +64,7 @@ mod frame;
 mod gateway;
 mod handler;
 mod job;
+mod log;
 mod metrics;
 mod pace;
 mod pool;
@@ -85,6 +86,7 @@ pub use self::{
     files::{MediaFiles, ProjectFiles, StaticFiles},
     gateway::{Gateway, GatewayConfig},
     handler::{Desk, DeskCheck, DeskConfig, HandlerConfig, HandlerFacts, PythonHandler},
+    log::{LogProcess, LogRecord},
     metrics::PythonMetrics,
     pool::{Pool, PoolConfig},
     recycle::RecycleConfig,

@@ -19,7 +19,7 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 37] = [
+const MODULES: [Module; 38] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.amqp", "amqp/__init__.py"),
     module!("hurricane.amqp.basehandler", "amqp/basehandler.py"),
@@ -59,6 +59,7 @@ const MODULES: [Module; 37] = [
     module!("hurricane.worker.files", "worker/files.py"),
     module!("hurricane.worker.frame", "worker/frame.py"),
     module!("hurricane.worker.lifespan", "worker/lifespan.py"),
+    module!("hurricane.worker.logs", "worker/logs.py"),
     module!("hurricane.worker.main", "worker/main.py"),
     module!("hurricane.worker.metrics", "worker/metrics.py"),
     module!("hurricane.worker.startup", "worker/startup.py"),

@@ -1,7 +1,8 @@
 """What the project's LOGGING makes of the lines of the server, told so that the server does the same without Python.
 
-Handlers that write to a standard stream are taken over: their levels and formats. Where LOGGING has nothing for the
-loggers of the server, or something else than that, the server logs as it does by itself.
+Handlers that write to a standard stream are taken over: their levels and formats. Where LOGGING has something else for
+a logger, all that it logs goes to a Python process that has the project's LOGGING, see ``hurricane.worker.logs``. Where
+LOGGING has nothing for the loggers of the server, the server logs as it does by itself.
 """
 import logging
 import re
@@ -25,24 +26,37 @@ class Other(Exception):
 
 def plan():
     """What to do with the lines of each logger; ``None`` where the server is to log as it does by itself."""
-    try:
-        plan = {which: logger_plan(logging.getLogger(name)) for which, name in LOGGERS.items()}
-    except Other:
-        return None
-    return plan if any(logger["handlers"] for logger in plan.values()) else None
+    plan = {which: logger_plan(logging.getLogger(name)) for which, name in LOGGERS.items()}
+    return plan if any(logger["handlers"] or logger["python"] for logger in plan.values()) else None
 
 
 def logger_plan(logger):
-    handlers = []
-    level = logger.getEffectiveLevel()
-    current = None if logger.disabled else logger
-    while current is not None:
-        if current is logger and current.filters:
+    if has_structlog():
+        # What it drops by its level is its own affair.
+        return {"name": logger.name, "level": logging.DEBUG, "handlers": [], "python": True}
+    level = logging.CRITICAL + 1 if logger.disabled else logger.getEffectiveLevel()
+    found = list(handlers_of(logger))
+    try:
+        if logger.filters:
             raise Other
-        handlers += [handler_plan(handler) for handler in current.handlers
-                     if not isinstance(handler, logging.NullHandler)]
-        current = current.parent if current.propagate else None
-    return {"name": logger.name, "level": level, "handlers": handlers}
+        handlers, python = [handler_plan(handler) for handler in found], False
+    except Other:
+        handlers, python = [], bool(found)
+    return {"name": logger.name, "level": level, "handlers": handlers, "python": python}
+
+
+def handlers_of(logger):
+    """The handlers that a logger's records come to, its own and those of the loggers above."""
+    while logger is not None:
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.NullHandler):
+                yield handler
+        logger = logger.parent if logger.propagate else None
+
+
+def has_structlog():
+    structlog = sys.modules.get("structlog")
+    return structlog is not None and structlog.is_configured()
 
 
 def handler_plan(handler):

@@ -1,17 +1,18 @@
 //! The log as the `LOGGING` of a Django project wants it, without Python: see `logs.py`.
 
-use std::{fmt::Write as _, io::Write};
+use std::{fmt::Write as _, io::Write, time::SystemTime};
 
+use hurricane_python::LogRecord;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Deserialize;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::ACCESS;
+use super::{ACCESS, python::Lines};
 
 /// The loggers of the server.
 #[derive(Debug, Deserialize)]
@@ -25,6 +26,8 @@ struct Logger {
     name: String,
     level: u32,
     handlers: Vec<Handler>,
+    /// Whether it takes Python to do what is asked for.
+    python: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +68,7 @@ pub(super) struct DjangoLayer {
     plan: Plan,
     stdout: NonBlocking,
     stderr: NonBlocking,
+    python: Option<Lines>,
 }
 
 /// What Python calls a record.
@@ -82,20 +86,30 @@ impl Plan {
     pub(super) fn from_variable(name: &str) -> Option<Self> {
         serde_json::from_str(&std::env::var(name).ok()?).ok()
     }
+
+    /// Whether there is a logger that takes Python.
+    pub(super) fn needs_python(&self) -> bool {
+        self.general.python || self.access.python
+    }
 }
 
 // === impl DjangoLayer ===
 
 /// The layer, and what keeps its lines being written.
-pub(super) fn layer(plan: Plan) -> (DjangoLayer, Vec<WorkerGuard>) {
+pub(super) fn layer(
+    plan: Plan,
+    python: Option<Lines>,
+) -> (DjangoLayer, Vec<WorkerGuard>, Vec<ErrorCounter>) {
     let (stdout, out) = tracing_appender::non_blocking(std::io::stdout());
     let (stderr, err) = tracing_appender::non_blocking(std::io::stderr());
+    let counters = vec![stdout.error_counter(), stderr.error_counter()];
     let layer = DjangoLayer {
         plan,
         stdout,
         stderr,
+        python,
     };
-    (layer, vec![out, err])
+    (layer, vec![out, err], counters)
 }
 
 impl<S: Subscriber> Layer<S> for DjangoLayer {
@@ -112,6 +126,14 @@ impl<S: Subscriber> Layer<S> for DjangoLayer {
         }
         let mut message = Message::default();
         event.record(&mut message);
+        if let (true, Some(python)) = (logger.python, &self.python) {
+            return python.send(LogRecord {
+                logger: logger.name.clone(),
+                level,
+                time: SystemTime::now(),
+                message: message.text + &message.fields,
+            });
+        }
         let record = Record {
             logger: &logger.name,
             level,

@@ -1,14 +1,10 @@
-"""The loggers whose lines are the server's. With structlog they are its loggers, as they are in django-hurricane."""
+"""The loggers whose lines are the server's. They are structlog's where the project has configured that."""
 import logging
+import sys
 
-try:
-    import structlog
-except ImportError:
-    STRUCTLOG_ENABLED = False
-    get_logger = logging.getLogger
-else:
-    STRUCTLOG_ENABLED = True
-    get_logger = structlog.get_logger
+structlog = sys.modules.get("structlog")
+STRUCTLOG_ENABLED = structlog is not None and structlog.is_configured()
+get_logger = structlog.get_logger if STRUCTLOG_ENABLED else logging.getLogger
 
 logger = get_logger("hurricane.server.general")
 access_log = get_logger("hurricane.server.access")

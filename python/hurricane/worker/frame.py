@@ -22,6 +22,8 @@ HANDLING       11  worker, control     ``(protocol, Python's version, Django's v
                                        of a worker for messages, see ``amqp.fact``
 TASKS          32  server, control     ``{name: value}``: what to do before the workers start, see ``startup.Startup``
 LOG            33  worker, control     ``(level, message)``: a line for the server's log
+RECORD         35  server, control     ``(logger, level, seconds since 1970 as text, message)``: a line of the server
+                                       for the project's loggers, see ``logs``
 DONE           34  worker, control     ``None``, or ``(reason, message, traceback or None)``: the tasks are done, or not
 REQUESTS       16  server, data        ``[request]``, see ``wsgi.Slot.handle``
 ANSWERS        17  worker, data        ``(time, computing, [answer])``: the microseconds since the last such frame, or
@@ -52,7 +54,7 @@ PROTOCOL = 3
 
 SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT, HANDLING = range(1, 12)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)
-TASKS, LOG, DONE = 32, 33, 34
+TASKS, LOG, DONE, RECORD = range(32, 36)
 
 HEADER = struct.Struct("<IB")
 BUFFER = 64 * 1024
