@@ -29,7 +29,10 @@ use std::{
 
 use http::Response;
 use hurricane_core::Traffic;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{sleep, timeout},
+};
 
 use crate::{
     asgi::{AsgiConfig, Interface, WebSocketConfig, lane::Lanes},
@@ -40,9 +43,14 @@ use crate::{
     worker::Command,
 };
 
-/// How often busy slots are looked at, and how long a request may keep those that were given to
-/// its slot ahead waiting before they are recalled.
+/// How often slots are looked at while requests wait, and how long a request may keep those that
+/// were given to its slot ahead waiting before they are recalled.
 const WATCH: Duration = Duration::from_millis(5);
+
+/// How often they are looked at while none waits, so that those that take too long are found. A
+/// near timer is not for nothing: it is set whenever the thread goes to sleep, and a virtual
+/// machine pays for that with an exit.
+const PATROL: Duration = Duration::from_millis(100);
 
 /// What the gateway is told once.
 #[derive(Clone, Debug)]
@@ -99,8 +107,19 @@ struct Shared {
     state: Mutex<State>,
     /// A request has come in.
     work: Notify,
-    /// A slot has become busy.
-    busy: Notify,
+    /// The slots need closer watching than they get.
+    attention: Notify,
+}
+
+/// How closely [`Gateway::watch`] looks after the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Watch {
+    /// Nothing is in hand.
+    Off,
+    /// What is in hand may take too long.
+    Patrol,
+    /// Requests wait, some perhaps behind a slow one.
+    Close,
 }
 
 #[derive(Debug)]
@@ -116,8 +135,7 @@ pub(crate) struct State {
     serial: u64,
     /// How many slots are busy.
     executing: usize,
-    /// [`Gateway::watch`] looks after the slots.
-    watched: bool,
+    watch: Watch,
     next_stream: i32,
     pace: Pace,
     /// Where frames are put together.
@@ -151,7 +169,7 @@ impl Gateway {
             lanes: Lanes::default(),
             serial: 0,
             executing: 0,
-            watched: false,
+            watch: Watch::Off,
             next_stream: 1,
             pace: Pace::new(),
             frame: Vec::new(),
@@ -163,7 +181,7 @@ impl Gateway {
                 application: OnceLock::new(),
                 state: Mutex::new(state),
                 work: Notify::new(),
-                busy: Notify::new(),
+                attention: Notify::new(),
             }),
         }
     }
@@ -284,10 +302,15 @@ impl Gateway {
     /// Looks after requests that take long; runs until it is dropped.
     pub(crate) async fn watch(self) {
         loop {
-            while self.look(Instant::now()) {
-                tokio::time::sleep(WATCH).await;
+            let attention = self.shared.attention.notified();
+            match self.look(Instant::now()) {
+                Watch::Off => attention.await,
+                Watch::Patrol => {
+                    // An error means that it is time for the next look.
+                    let _ = timeout(PATROL, attention).await;
+                }
+                Watch::Close => sleep(WATCH).await,
             }
-            self.shared.busy.notified().await;
         }
     }
 
@@ -370,7 +393,10 @@ impl Gateway {
         let mut state = self.lock();
         if let Some(slot) = state.slot(id) {
             slot.set_streaming(streaming);
-            if !streaming {
+            if streaming {
+                // What the slot was given ahead waits from now on.
+                self.publish(&mut state);
+            } else {
                 self.settle(&mut state, id);
             }
         }
@@ -420,16 +446,19 @@ impl Gateway {
     pub(crate) fn publish(&self, state: &mut State) {
         let traffic = &self.shared.traffic;
         traffic.set_queued(state.queued());
-        if !state.watched && (state.executing > 0 || !state.queue.is_empty()) {
-            state.watched = true;
-            self.shared.busy.notify_one();
+        if state.watch < Watch::Close {
+            let needed = state.watch_needed();
+            if state.watch < needed {
+                state.watch = needed;
+                self.shared.attention.notify_one();
+            }
         }
         traffic.set_executing(state.executing + state.lanes.executing());
     }
 
-    /// Recalls requests that wait behind a slow one, and ends those that are too late. False
-    /// when there is nothing to look after.
-    fn look(&self, now: Instant) -> bool {
+    /// Recalls requests that wait behind a slow one, and ends those that are too late. Returns how
+    /// closely to look on.
+    fn look(&self, now: Instant) -> Watch {
         let mut late = Vec::new();
         let mut state = self.lock();
         let State {
@@ -446,14 +475,14 @@ impl Gateway {
         }
         // A process may have been held up for long enough by now to start another thread.
         self.assign(&mut state);
-        let more = state.executing > 0 || !state.queue.is_empty();
-        state.watched = more;
+        let watch = state.watch_needed();
+        state.watch = watch;
         drop(state);
         for answer in late {
             // A client that has gone has dropped the other end.
             let _ = answer.send(Err(Failure::TimedOut));
         }
-        more
+        watch
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -471,6 +500,16 @@ impl State {
     /// How many requests wait, for whatever they wait.
     pub(crate) fn queued(&self) -> usize {
         self.queue.len() + self.lanes.queued()
+    }
+
+    fn watch_needed(&self) -> Watch {
+        if !self.queue.is_empty() || self.slots.iter().flatten().any(Slot::keeps_waiting) {
+            Watch::Close
+        } else if self.executing > 0 {
+            Watch::Patrol
+        } else {
+            Watch::Off
+        }
     }
 
     /// The next stream id. Ids are positive, and come round again long after those of the same

@@ -158,6 +158,11 @@ impl Slot {
         self.executing
     }
 
+    /// Whether requests that it was given ahead wait behind another.
+    pub(crate) fn keeps_waiting(&self) -> bool {
+        self.jobs.len() > usize::from(!self.streaming)
+    }
+
     pub(crate) fn set_streaming(&mut self, streaming: bool) {
         self.streaming = streaming;
     }
@@ -257,10 +262,9 @@ impl Slot {
     /// Asks for what it has not begun when the request that it is at takes longer than `limit`.
     /// Returns for how long that has been going on.
     pub(crate) fn recall_after(&mut self, limit: Duration, now: Instant) -> Option<Duration> {
-        let waiting = self.jobs.len() > usize::from(!self.streaming);
         let busy = now.saturating_duration_since(self.since);
         self.quiet = self.executing && busy >= limit;
-        if !waiting || self.recalling || busy < limit {
+        if !self.keeps_waiting() || self.recalling || busy < limit {
             return None;
         }
         self.recall();

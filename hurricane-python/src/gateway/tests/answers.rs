@@ -184,7 +184,7 @@ async fn a_slow_client_gets_what_came_while_it_was_waited_for() {
     worker.slot().send(&last).await;
     // The runtime learns of it meanwhile.
     settle().await;
-    let all = tokio::time::timeout(Duration::from_secs(5), collect(body)).await;
+    let all = timeout(Duration::from_secs(5), collect(body)).await;
     let all = all.expect("the end was not noticed");
     assert_eq!(all.unwrap(), b"aaaaab");
 }

@@ -114,8 +114,9 @@ async fn requests_behind_a_slow_one_are_recalled_to_the_front() {
     let mut worker = Process::start(&gateway, 1);
     let [slow, _two, _three] = gateway.ask_all();
     assert_eq!(worker.slot().streams().await, [1, 2, 3]);
-    assert!(
+    assert_ne!(
         gateway.look(Instant::now()),
+        Watch::Off,
         "there is something to look after"
     );
     assert!(worker.commands.try_recv().is_err(), "not yet");
@@ -248,9 +249,10 @@ async fn an_idle_slot_is_retired_at_once() {
 async fn a_request_that_waits_too_long_is_answered_and_reaches_no_worker() {
     let gateway = gateway(with_timeout(HOUR));
     let [one, two] = gateway.ask_all();
-    assert!(gateway.look(Instant::now()));
+    assert_eq!(gateway.look(Instant::now()), Watch::Close);
     assert_eq!(gateway.queued(), 2);
-    assert!(!gateway.look(Instant::now() + 2 * HOUR), "nothing is left");
+    let then = Instant::now() + 2 * HOUR;
+    assert_eq!(gateway.look(then), Watch::Off, "nothing is left");
     for ticket in [one, two] {
         assert_eq!(failure(ticket.answer().await), Failure::TimedOut);
     }
@@ -283,6 +285,20 @@ async fn without_a_limit_nothing_is_too_late() {
     gateway.look(Instant::now() + 1000 * HOUR);
     assert!(worker.commands.try_recv().is_err());
     assert_eq!(gateway.queued(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_is_watched_more_closely_than_what_runs() {
+    let gateway = gateway(GatewayConfig::default());
+    let mut worker = Process::start(&gateway, 1);
+    let watch = || gateway.look(Instant::now());
+    assert_eq!(watch(), Watch::Off);
+    let _running = gateway.ask();
+    worker.slot().streams().await;
+    assert_eq!(watch(), Watch::Patrol);
+    let _waiting = gateway.ask();
+    settle().await;
+    assert_eq!(watch(), Watch::Close);
 }
 
 #[tokio::test]
