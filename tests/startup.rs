@@ -224,3 +224,24 @@ hurricane.server.check_databases = check_databases
     let launch = Launch::manage(settings).flag("--check-migrations");
     fails(launch, 9, "a database does not answer: not today");
 }
+
+#[test]
+fn checks_of_the_tag_startup_hold_the_start_back() {
+    let cold = "
+from django.core.checks import Error, register
+@register('startup', deploy=True)
+def cold(**kwargs):
+    warm = os.path.exists(os.path.join(os.environ['TEST_DIR'], 'warm'))
+    return [] if warm else [Error('the cache is cold')]
+";
+    let server = Launch::manage(cold).spawn();
+    server.wait_for_line("The start waits for the checks of the tag 'startup': ");
+    assert_eq!(get(server.early_probe_port(), "/startup").status, 400);
+    server.touch("warm");
+    server.wait_for_line("Starting HTTP Server");
+    server.stop();
+    // A signal ends the wait.
+    let server = Launch::manage(cold).spawn();
+    server.wait_for_line("The start waits for the checks of the tag 'startup': ");
+    server.stop();
+}

@@ -377,3 +377,47 @@ fn the_ports_are_free_while_the_last_events_are_on_their_way() {
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code, Some(7));
 }
+
+#[test]
+fn a_webhook_that_the_project_registers_is_run_in_python() {
+    let receiver = Receiver::takes();
+    let server = Launch::manage("from dropin import hooks")
+        .arg("--webhook-url", receiver.url())
+        .start();
+    assert_eq!(get(server.probe_port(), "/alive").status, 200);
+    server.wait_for_note(&format!("liveness succeeded {}", receiver.url()));
+    assert_eq!(get(server.probe_port(), "/ready").status, 200);
+    server.stop();
+    let told = receiver.until_shutdown();
+    // The others are the server's, and it has not posted that one as well.
+    assert_eq!(
+        told,
+        [
+            "startup succeeded",
+            "readiness succeeded",
+            "drain succeeded",
+            "shutdown succeeded"
+        ]
+    );
+}
+
+#[test]
+fn version_and_secret_may_be_settings() {
+    let receiver = Receiver::takes();
+    let settings = format!(
+        "HURRICANE_VERSION = '7.1'; HURRICANE_WEBHOOK_SECRET = ['{SECRET}', '{NEXT_SECRET}']"
+    );
+    let server = Launch::manage(&settings)
+        .arg("--webhook-url", receiver.url())
+        .start();
+    let post = receiver.next();
+    let payload: Value = serde_json::from_str(&post.body).unwrap();
+    assert_eq!(payload["version"], "7.1");
+    let head = post.head.to_lowercase();
+    let signature = head
+        .lines()
+        .find(|line| line.starts_with("webhook-signature:"));
+    assert_eq!(signature.unwrap_or_default().matches("v1,").count(), 2);
+    let ended = server.stop();
+    assert!(!ended.stderr.contains("whsec_"), "{}", ended.stderr);
+}

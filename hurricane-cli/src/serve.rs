@@ -123,8 +123,10 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         .metric(errors.metric())
         .metric(dropped_lines(log.dropped().clone()))
         .check(errors.check(), [Probe::Readiness]);
-    for webhook in webhook::of(&args.webhook)? {
-        builder = builder.webhook(webhook);
+    let project = pool.webhooks();
+    let urls = webhook::urls(&args.webhook);
+    for (url, webhook) in urls.zip(webhook::of(&args.webhook)?) {
+        builder = builder.webhook(project.before(url, webhook));
     }
     if let Ok(version) = std::env::var("HURRICANE_VERSION") {
         builder = builder.version(version);
@@ -166,6 +168,8 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
                 .get()
                 .expect("the address is set before the server starts");
             let about = pool.start(address).await?;
+            project.ask().await;
+            pool.pass_startup_checks().await;
             probes.rehearse().await;
             announcement.tell();
             info!("Starting HTTP Server on port {}", address.port());

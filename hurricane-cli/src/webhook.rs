@@ -12,7 +12,7 @@ const SECRET: &str = "HURRICANE_WEBHOOK_SECRET";
 
 /// One webhook for each URL.
 pub(crate) fn of(args: &WebhookArgs) -> Result<Vec<HttpWebhook>> {
-    let urls: Vec<_> = args.webhook_url.iter().flat_map(|words| &words.0).collect();
+    let urls: Vec<_> = urls(args).collect();
     if urls.is_empty() {
         return useless(args).map(|()| Vec::new());
     }
@@ -47,6 +47,11 @@ pub(crate) fn of(args: &WebhookArgs) -> Result<Vec<HttpWebhook>> {
         webhook
     });
     Ok(webhooks.collect())
+}
+
+/// Where they post to, in the same order.
+pub(crate) fn urls(args: &WebhookArgs) -> impl Iterator<Item = &String> {
+    args.webhook_url.iter().flat_map(|words| &words.0)
 }
 
 /// Options that do nothing without a URL are a mistake.

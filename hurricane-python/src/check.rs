@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Statuses of `checks.py`.
-const PASS: i32 = 0;
+pub(crate) const PASS: i32 = 0;
 const WARN: i32 = 1;
 
 /// A question that Python answers: on a thread of its own in one of the workers.
@@ -44,6 +44,29 @@ impl Pool {
                 vec![Probe::Liveness, Probe::Readiness],
             ),
         ]
+    }
+}
+
+impl Pool {
+    /// Waits until the system checks of a Django project that are tagged `startup` pass. They are asked again every
+    /// second; what is wrong is logged when it is news.
+    pub async fn pass_startup_checks(&self) {
+        let asker = self.asker();
+        let mut told = String::new();
+        loop {
+            let answer = asker.ask("startup").await;
+            if matches!(answer.status, PASS | WARN) {
+                return;
+            }
+            if answer.message != told {
+                tracing::warn!(
+                    "The start waits for the checks of the tag 'startup': {}",
+                    answer.message
+                );
+                told = answer.message;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 }
 

@@ -77,6 +77,7 @@ mod service;
 mod slot;
 mod sources;
 mod startup;
+mod webhook;
 mod websocket;
 mod worker;
 
@@ -92,5 +93,6 @@ pub use self::{
     recycle::RecycleConfig,
     response::{Body, BodyError},
     startup::{Startup, StartupConfig, TaskFailure},
+    webhook::{OrPython, ProjectWebhooks},
     worker::{About, LoadFailure, StartError, WorkerConfig},
 };

@@ -99,7 +99,7 @@ impl Ledger {
     /// Has a worker tell what it has counted.
     pub(crate) async fn ask(&self, pid: u32, control: &Control) {
         let (answer, receiver) = oneshot::channel();
-        let what = "metrics";
+        let what = "metrics".into();
         if control.send(Command::Check { what, answer }).is_err() {
             return;
         }

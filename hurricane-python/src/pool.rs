@@ -1,6 +1,7 @@
 //! The workers: started together, replaced when they end or hang, stopped together.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
@@ -399,11 +400,13 @@ impl Shared {
 
 impl Asker {
     /// Has a check run; waits for a worker while none is up.
-    pub(crate) async fn ask(&self, what: &'static str) -> CheckAnswer {
+    pub(crate) async fn ask(&self, what: impl Into<Cow<'static, str>>) -> CheckAnswer {
+        let what = what.into();
         loop {
             let (answer, receiver) = oneshot::channel();
             let worker = self.next().await;
             // An error, here and below, means that the worker has just ended: the next one is asked.
+            let what = what.clone();
             if worker.send(Command::Check { what, answer }).is_ok()
                 && let Ok(answer) = receiver.await
             {

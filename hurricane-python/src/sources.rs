@@ -19,7 +19,7 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 38] = [
+const MODULES: [Module; 39] = [
     module!("hurricane", "__init__.py"),
     module!("hurricane.amqp", "amqp/__init__.py"),
     module!("hurricane.amqp.basehandler", "amqp/basehandler.py"),
@@ -63,6 +63,7 @@ const MODULES: [Module; 38] = [
     module!("hurricane.worker.main", "worker/main.py"),
     module!("hurricane.worker.metrics", "worker/metrics.py"),
     module!("hurricane.worker.startup", "worker/startup.py"),
+    module!("hurricane.worker.webhooks", "worker/webhooks.py"),
     module!("hurricane.worker.wsgi", "worker/wsgi.py"),
 ];
 

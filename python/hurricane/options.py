@@ -86,6 +86,10 @@ def resolve(options, given, settings, environment):
     if getattr(settings, "HURRICANE_VERSION", None) is not None:
         # No option: the version of the project, which webhooks tell.
         environment["HURRICANE_VERSION"] = str(settings.HURRICANE_VERSION)
+    secret = getattr(settings, "HURRICANE_WEBHOOK_SECRET", None)
+    if secret:
+        # Nor is this, so that it is on no command line. There may be an old one beside the new one.
+        environment["HURRICANE_WEBHOOK_SECRET"] = secret if isinstance(secret, str) else " ".join(secret)
     environment.setdefault(PREFIX + "PYTHON", sys.executable)
     if "threads" not in arguments and PREFIX + "THREADS" not in environment:
         environment[PREFIX + "THREADS"] = str(default_threads())

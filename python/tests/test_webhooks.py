@@ -46,6 +46,30 @@ class Registry(unittest.TestCase):
         self.assertIs(registry.webhook_registry, webhooks.webhook_registry)
 
 
+class OfTheProject(unittest.TestCase):
+    def test_those_that_are_not_hurricanes_are_told_and_run(self):
+        from hurricane.worker import checks
+
+        done = threading.Event()
+
+        class Own(webhooks.LivenessWebhook):
+            def run(self, *args, **kwargs):
+                Own.given = args, kwargs
+                done.set()
+
+        registry = webhooks.webhook_registry
+        self.assertEqual(checks.run("webhooks"), (checks.PASS, "[]"))
+        registry.unregister(webhooks.LivenessWebhook)
+        registry.register(Own)
+        self.addCleanup(registry.register, webhooks.LivenessWebhook)
+        self.addCleanup(registry.unregister, Own)
+        self.assertEqual(checks.run("webhooks"), (checks.PASS, '["liveness"]'))
+        event = {"code": "liveness", "url": "http://h/", "status": "failed", "traceback": None}
+        self.assertEqual(checks.run(f"webhook {json.dumps(event)}"), (checks.PASS, ""))
+        self.assertTrue(done.wait(10))
+        self.assertEqual(Own.given, (("http://h/", webhooks.WebhookStatus.FAILED), {"error_trace": None}))
+
+
 class Run(unittest.TestCase):
     def setUp(self):
         self.server = HTTPServer(("127.0.0.1", 0), Receiver)

@@ -1,6 +1,7 @@
 //! The control channel: what is said to a worker beside its requests, and what it says.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +29,7 @@ use crate::{
 pub(crate) enum Command {
     /// Run checks and tell how they went.
     Check {
-        what: &'static str,
+        what: Cow<'static, str>,
         answer: oneshot::Sender<CheckAnswer>,
     },
     /// The slot is to give back what it has not begun.
@@ -172,7 +173,7 @@ pub(super) async fn write_control(
                 frame::encode(&mut out, Kind::Check, |writer| {
                     writer.tuple(2);
                     writer.int(number);
-                    writer.text(what);
+                    writer.text(&what);
                 });
             }
             Command::Recall(slot) => frame::encode(&mut out, Kind::Recall, |writer| {

@@ -2,12 +2,12 @@
 import sys
 import traceback
 
-from . import metrics
+from . import metrics, webhooks
 
 PASS, WARN, FAIL = 0, 1, 2
 
 # The tags that a probe stands for. `hurricane` is what django-hurricane's documentation tells its users to write.
-TAGS = {"liveness": ("liveness", "hurricane"), "readiness": ("readiness",)}
+TAGS = {"liveness": ("liveness", "hurricane"), "readiness": ("readiness",), "startup": ("startup",)}
 
 
 def has_django():
@@ -17,7 +17,14 @@ def has_django():
 
 
 def run(what):
-    """``(status, message)`` of the checks with a tag, or of ``database``; what is counted here for ``metrics``."""
+    """``(status, message)`` of the checks with a tag, or of ``database``; what is counted here for ``metrics``; which
+    ``webhooks`` are the project's, and whether a ``webhook`` was begun with the event behind that word."""
+    if what.startswith("webhook"):
+        try:
+            return PASS, webhooks.registered() if what == "webhooks" else webhooks.run(what.partition(" ")[2]) or ""
+        except Exception:
+            traceback.print_exc()
+            return FAIL, "[]"
     if what == "metrics":
         try:
             return PASS, metrics.collect()

@@ -12,7 +12,8 @@ CONFIG          2  server, control     ``{name: value}``, see ``main.Config``
 READY           3  worker, control     ``(protocol, Python's version, Django's version or None, interface, files)``,
                                        see ``files.prepare``
 FAILED          4  worker, control     ``(reason, message)``; the traceback has gone to standard error
-CHECK           5  server, control     ``(id, what)``: run the checks with the tag, or ``database``
+CHECK           5  server, control     ``(id, what)``: run the checks with the tag, or another of the things that
+                                       ``checks.run`` knows
 CHECKED         6  worker, control     ``(id, status, message)``
 RECALL          7  server, control     ``slot``: give back what it has not begun, send what it holds
 RECALLED        8  worker, control     ``(slot, [stream id])``
