@@ -695,3 +695,25 @@ fn every_option_is_in_the_help_with_its_variable() {
         assert!(shown.iter().any(|shown| help.contains(shown)), "{option}");
     }
 }
+
+#[test]
+fn the_head_of_a_request_may_be_as_long_as_it_is_told() {
+    let status = |launch: Launch, length: usize| {
+        let server = launch.start();
+        let value = "x".repeat(length);
+        let request = Request::new("GET", "/hello").header("X-Long", &value);
+        let status = request.send(server.port()).status;
+        server.stop();
+        status
+    };
+    let launch = |size: &str| Launch::app("gallery").arg("--max-buffer-size", size);
+    assert_eq!(status(launch("4K"), 3 << 10), 200);
+    assert_eq!(status(launch("4K"), 5 << 10), 431);
+    // More than a connection's buffer is by itself.
+    assert_eq!(status(launch("600K"), 500 << 10), 200);
+    let django = Launch::manage("MAX_BUFFER_SIZE = 4096").without("--app");
+    assert_eq!(status(django, 5 << 10), 431);
+    let ended = launch("100").run();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("1K at least"), "{}", ended.stderr);
+}

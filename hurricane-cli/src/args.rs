@@ -149,6 +149,10 @@ pub(crate) struct HttpArgs {
     /// How long a client may take to send the head of a request, or nothing at all on a connection
     #[arg(long, env = "HURRICANE_HEADER_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = value::duration)]
     pub(crate) header_timeout: Duration,
+    /// The longest head of a request, with a unit (K, M), up to 1M; longer ones are answered 431
+    #[arg(long, env = "HURRICANE_MAX_BUFFER_SIZE", value_name = "SIZE", default_value = "64K", value_parser = value::head_size)]
+    pub(crate) max_buffer_size: usize,
+
 }
 
 /// The probes and the metrics.

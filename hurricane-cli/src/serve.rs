@@ -93,6 +93,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         builder = builder.check(lifetime_check(limit, lifetime), [Probe::Liveness]);
     }
     for (check, probes) in pool.checks() {
+            max_header_bytes: args.http.max_buffer_size,
         builder = builder.check(check, probes);
     }
     // What is not called as ASGI for sure may turn out to be.

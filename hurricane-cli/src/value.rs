@@ -5,6 +5,10 @@ use std::{convert::Infallible, path::PathBuf, str::FromStr, time::Duration};
 use hurricane_amqp::FieldValue;
 use hurricane_core::EventKind;
 
+/// Between these is the limit of a request's head.
+const SHORTEST_HEAD: u64 = 1 << 10;
+const LONGEST_HEAD: u64 = 1 << 20;
+
 /// Several values in one, with spaces or ends of lines between them.
 #[derive(Clone, Debug)]
 pub(crate) struct Words(pub(crate) Vec<String>);
@@ -73,6 +77,16 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 pub(crate) fn memory(text: &str) -> Result<u64, String> {
     let wrong =
         || "this is a number of megabytes, or a number with a unit, such as 512M or 2G".to_owned();
+/// The limit of a request's head. Those who come from django-hurricane may have the size of a body
+/// here, which a head is not to have.
+pub(crate) fn head_size(text: &str) -> Result<usize, String> {
+    let size = size(text)?.min(LONGEST_HEAD);
+    if size < SHORTEST_HEAD {
+        return Err("the head of a request may have 1K at least".to_owned());
+    }
+    usize::try_from(size).map_err(|error| error.to_string())
+}
+
     let size = if text.ends_with(|last: char| last.is_ascii_digit()) {
         size(&format!("{text}M"))
     } else {
@@ -286,6 +300,14 @@ mod tests {
     fn reads_flags() {
         for on in ["1", "true", "True", "yes", "on"] {
             assert_eq!(boolean(on), Ok(true));
+    #[test]
+    fn the_head_of_a_request_has_bounds() {
+        assert_eq!(head_size("64K"), Ok(64 << 10));
+        assert_eq!(head_size("104857600"), Ok(1 << 20));
+        assert!(head_size("1000").is_err());
+        assert!(head_size("much").is_err());
+    }
+
         }
         for off in ["", "0", "False", "no", "off"] {
             assert_eq!(boolean(off), Ok(false));

@@ -138,6 +138,9 @@ fn log(peer: SocketAddr, ended: hyper::Result<()>) {
     }
 }
 
+/// How much hyper reads of a connection, and holds of an answer, where it is not told otherwise.
+const BUFFER: usize = 408 * 1024;
+
 /// Most requests at a time on a connection of HTTP/2.
 #[cfg(feature = "http2")]
 const STREAMS: u32 = 128;
@@ -173,6 +176,9 @@ impl Protocols {
             .timer(TokioTimer::new())
             .header_read_timeout(config.header_timeout)
             .max_header_size(config.max_header_bytes);
+        if config.max_header_bytes > BUFFER {
+            http1.max_buf_size(config.max_header_bytes);
+        }
         Self {
             http1,
             #[cfg(feature = "http2")]
