@@ -12,6 +12,8 @@ mod bodies;
 #[cfg(test)]
 mod consume;
 #[cfg(test)]
+mod debugging;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod exit_codes;
@@ -31,6 +33,8 @@ mod options;
 mod probes;
 #[cfg(test)]
 mod recycling;
+#[cfg(test)]
+mod reloading;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod consume;
+pub(crate) mod develop;
 pub(crate) mod files;
 pub(crate) mod recycle;
 pub(crate) mod startup;
@@ -14,7 +15,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use self::{consume::ConsumeArgs, files::FilesArgs, recycle::RecycleArgs, startup::StartupArgs};
+use self::{
+    consume::ConsumeArgs, develop::DevelopArgs, files::FilesArgs, recycle::RecycleArgs,
+    startup::StartupArgs,
+};
 use crate::{
     exit,
     value::{self, Events, Words},
@@ -66,6 +70,8 @@ pub(crate) struct ServeArgs {
     pub(crate) stop: StopArgs,
     #[command(flatten)]
     pub(crate) webhook: WebhookArgs,
+    #[command(flatten)]
+    pub(crate) develop: DevelopArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
     #[command(flatten)]
@@ -146,13 +152,13 @@ pub(crate) struct HttpArgs {
     #[arg(long, env = "HURRICANE_MAX_BODY_SIZE", value_name = "SIZE", default_value = "100M", value_parser = value::size)]
     pub(crate) max_body_size: u64,
 
-    /// How long a client may take to send the head of a request, or nothing at all on a connection
-    #[arg(long, env = "HURRICANE_HEADER_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = value::duration)]
-    pub(crate) header_timeout: Duration,
     /// The longest head of a request, with a unit (K, M), up to 1M; longer ones are answered 431
     #[arg(long, env = "HURRICANE_MAX_BUFFER_SIZE", value_name = "SIZE", default_value = "64K", value_parser = value::head_size)]
     pub(crate) max_buffer_size: usize,
 
+    /// How long a client may take to send the head of a request, or nothing at all on a connection
+    #[arg(long, env = "HURRICANE_HEADER_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = value::duration)]
+    pub(crate) header_timeout: Duration,
 }
 
 /// The probes and the metrics.

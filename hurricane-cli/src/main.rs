@@ -3,11 +3,13 @@
 mod access;
 mod args;
 mod consume;
+mod develop;
 mod errors;
 mod exit;
 mod files;
 mod info;
 mod log;
+mod reload;
 mod serve;
 mod value;
 mod webhook;

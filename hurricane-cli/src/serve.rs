@@ -27,7 +27,7 @@ use hurricane_python::{
 use hyper::body::Incoming;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::{Layer, Service, util::MapResponseLayer};
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 
 use crate::{
     access::AccessLog,
@@ -35,11 +35,13 @@ use crate::{
         AppArgs, AsgiArgs, InterfaceArg, LifespanArg, LoopArg, ProbeArgs, ServeArgs,
         recycle::RecycleArgs,
     },
+    develop::Develop,
     errors::ErrorRate,
     exit::Usage,
     files::{Files, Mounts},
     info::Info,
     log::{Dropped, Log},
+    reload::Reload,
     webhook,
 };
 
@@ -49,6 +51,9 @@ const LOOP_LAG: &str = "hurricane_event_loop_lag_seconds";
 
 /// Longer than the pool takes to end its workers, beyond what an ASGI application does at its end.
 const WORKERS_END: Duration = Duration::from_secs(30);
+
+/// How long a worker may take to load an application that may stop at a breakpoint meanwhile.
+const DEBUGGED_START: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Serves until the process is told to stop.
 pub(crate) fn run(args: &ServeArgs, log: &Log) -> Result<()> {
@@ -66,13 +71,15 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     let started = Instant::now();
     is_hybrid_where_it_has_to_be(&args.app)?;
     let place = ProbePlace::of(args)?;
+    let develop = Develop::of(&args.develop)?;
 
     // From the application outward: its workers, the queue before them, the counting.
     let traffic = Arc::new(Traffic::new());
     let lifetime = Arc::clone(&traffic);
-    let gateway = Gateway::new(gateway_config(args), Arc::clone(&traffic));
-    let config = pool_config(args)?;
+    let gateway = Gateway::new(gateway_config(args, &develop), Arc::clone(&traffic));
+    let config = pool_config(args, &develop)?;
     let startup = Startup::new(startup_config(args, &config));
+    let collector = Startup::new(collector_config(&config));
     let pool = Pool::new(config, gateway.clone());
     let mut builder = Hurricane::builder()
         .metric_names(MetricNames::Both)
@@ -86,6 +93,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         .shutdown_task_limit(args.stop.graceful_timeout + WORKERS_END)
         .serve_config(ServeConfig {
             header_timeout: args.http.header_timeout,
+            max_header_bytes: args.http.max_buffer_size,
             grace: args.stop.graceful_timeout,
             ..ServeConfig::default()
         });
@@ -93,7 +101,6 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         builder = builder.check(lifetime_check(limit, lifetime), [Probe::Liveness]);
     }
     for (check, probes) in pool.checks() {
-            max_header_bytes: args.http.max_buffer_size,
         builder = builder.check(check, probes);
     }
     // What is not called as ASGI for sure may turn out to be.
@@ -107,8 +114,10 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
             move || std::future::ready(gateway.loop_lag().unwrap_or_default().as_secs_f64())
         };
         let check = pool.loop_check(args.probe.check_max_age);
+        if !develop.config.has_debugger() {
+            builder = builder.check(check, [Probe::Liveness, Probe::Readiness]);
+        }
         builder = builder
-            .check(check, [Probe::Liveness, Probe::Readiness])
             .metric(metric_fn(WEBSOCKETS, "WebSockets that are open.", sockets))
             .metric(metric_fn(
                 LOOP_LAG,
@@ -138,6 +147,14 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     let hurricane = build(builder)?;
     pool.tell(hurricane.dispatcher().clone());
     reload_on_hangup(pool.clone())?;
+    if develop.autoreload {
+        let reload = Reload {
+            pool: pool.clone(),
+            collector: collector.clone(),
+            static_watch: develop.static_watch.clone(),
+        };
+        reload.start()?;
+    }
     // What happens between the ports being taken and the application's being opened.
     let address = Arc::new(OnceLock::new());
     let (layer, probes) = (hurricane.layer(), Arc::clone(hurricane.probes()));
@@ -164,11 +181,16 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         let (mounts, files) = (Arc::clone(&mounts), args.files.clone());
         let root_path = args.app.root_path.clone();
         let announcement = Arc::clone(&announcement);
+        let autoreload = develop.autoreload;
         async move || {
             let (address, probe_port) = *address
                 .get()
                 .expect("the address is set before the server starts");
-            let about = pool.start(address).await?;
+            let about = if autoreload {
+                pool.start_at_last(address).await?
+            } else {
+                pool.start(address).await?
+            };
             project.ask().await;
             pool.pass_startup_checks().await;
             probes.rehearse().await;
@@ -200,7 +222,9 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         pool.stop_within(end.saturating_duration_since(Instant::now()))
             .await;
     });
-    let hurricane = hurricane.on_shutdown("commands", async move || startup.stop().await);
+    let hurricane = hurricane.on_shutdown("commands", async move || {
+        tokio::join!(startup.stop(), collector.stop());
+    });
 
     let bound = hurricane.bind(SocketAddr::new(args.http.host, args.http.port))?;
     let probe_port = match place {
@@ -211,7 +235,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     address
         .set((bound.local_addr(), probe_port))
         .expect("the address is set once");
-    let mut lines = vec![if log.is_djangos {
+    let banner = if log.is_djangos {
         // Users of django-hurricane wait for how this line begins.
         concat!(
             "Tornado-powered Django web server, now without tornado. Version: ",
@@ -221,8 +245,13 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     } else {
         let version = env!("CARGO_PKG_VERSION");
         format!("hurricane {version} (pid {})", std::process::id())
-    }];
-    lines.extend(places(args, place, &bound));
+    };
+    let places = places(args, place, &bound).into_iter();
+    let lines = [(Level::INFO, banner)]
+        .into_iter()
+        .chain(develop.lines(args.work.workers))
+        .chain(places.map(|line| (Level::INFO, line)))
+        .collect();
     announcement.set(lines);
     if !log.is_djangos {
         announcement.tell();
@@ -326,11 +355,13 @@ pub(crate) fn probe_paths(args: &ProbeArgs) -> ProbeConfig {
     config
 }
 
-fn gateway_config(args: &ServeArgs) -> GatewayConfig {
+fn gateway_config(args: &ServeArgs, develop: &Develop) -> GatewayConfig {
     GatewayConfig {
         queue_size: args.work.queue_size,
         max_body_size: args.http.max_body_size,
-        request_timeout: Some(args.work.request_timeout).filter(|timeout| !timeout.is_zero()),
+        // At a breakpoint a request takes as long as somebody looks at it.
+        request_timeout: Some(args.work.request_timeout)
+            .filter(|timeout| !timeout.is_zero() && !develop.config.has_debugger()),
         root_path: args.app.root_path.clone(),
         async_paths: args
             .app
@@ -352,7 +383,7 @@ fn is_hybrid_where_it_has_to_be(args: &AppArgs) -> Result<(), Usage> {
     Err(Usage(format!("{option} is for --interface hybrid only")))
 }
 
-fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
+fn pool_config(args: &ServeArgs, develop: &Develop) -> Result<PoolConfig> {
     let worker = WorkerConfig {
         python: match &args.app.python {
             Some(python) => python.clone(),
@@ -371,12 +402,17 @@ fn pool_config(args: &ServeArgs) -> Result<PoolConfig> {
         multiprocess: args.work.workers > 1,
         static_files: args.files.of_static,
         media_files: args.files.of_media,
-        start_timeout: args.work.start_timeout,
+        start_timeout: if develop.config.has_debugger() {
+            DEBUGGED_START
+        } else {
+            args.work.start_timeout
+        },
+        develop: develop.config.clone(),
     };
     Ok(PoolConfig {
         workers: args.work.workers,
         worker,
-        recycle: recycle_config(&args.recycle),
+        recycle: develop.recycle(recycle_config(&args.recycle)),
         graceful_timeout: args.stop.graceful_timeout,
     })
 }
@@ -424,6 +460,17 @@ fn startup_config(args: &ServeArgs, pool: &PoolConfig) -> StartupConfig {
         check_migrations: args.check_migrations,
         apply_migrations: args.check_migrations_apply,
         graceful_timeout: pool.graceful_timeout,
+    }
+}
+
+/// Collects the static files, and leaves those that have not changed.
+fn collector_config(pool: &PoolConfig) -> StartupConfig {
+    let words = ["collectstatic", "--noinput"];
+    StartupConfig {
+        python: pool.worker.python.clone(),
+        commands: vec![words.map(str::to_owned).to_vec()],
+        graceful_timeout: pool.graceful_timeout,
+        ..StartupConfig::default()
     }
 }
 
@@ -521,18 +568,22 @@ fn build(builder: Builder) -> Result<Hurricane> {
 /// everything else, when everything else is about to be.
 #[derive(Debug, Default)]
 struct Announcement {
-    lines: Mutex<Vec<String>>,
+    lines: Mutex<Vec<(Level, String)>>,
 }
 
 impl Announcement {
-    fn set(&self, lines: Vec<String>) {
+    fn set(&self, lines: Vec<(Level, String)>) {
         *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
     }
 
     fn tell(&self) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in lines.drain(..) {
-            info!("{line}");
+        for (level, line) in lines.drain(..) {
+            match level {
+                Level::ERROR => error!("{line}"),
+                Level::WARN => warn!("{line}"),
+                _ => info!("{line}"),
+            }
         }
     }
 }

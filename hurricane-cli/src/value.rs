@@ -21,6 +21,10 @@ pub(crate) struct Events(pub(crate) Vec<EventKind>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folders(pub(crate) Vec<Folder>);
 
+/// Paths of files or folders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Paths(pub(crate) Vec<PathBuf>);
+
 /// A folder whose files are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folder {
@@ -73,10 +77,6 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         })
 }
 
-/// A size of memory: a number of MiB, or a number with a unit.
-pub(crate) fn memory(text: &str) -> Result<u64, String> {
-    let wrong =
-        || "this is a number of megabytes, or a number with a unit, such as 512M or 2G".to_owned();
 /// The limit of a request's head. Those who come from django-hurricane may have the size of a body
 /// here, which a head is not to have.
 pub(crate) fn head_size(text: &str) -> Result<usize, String> {
@@ -87,6 +87,10 @@ pub(crate) fn head_size(text: &str) -> Result<usize, String> {
     usize::try_from(size).map_err(|error| error.to_string())
 }
 
+/// A size of memory: a number of MiB, or a number with a unit.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let wrong =
+        || "this is a number of megabytes, or a number with a unit, such as 512M or 2G".to_owned();
     let size = if text.ends_with(|last: char| last.is_ascii_digit()) {
         size(&format!("{text}M"))
     } else {
@@ -219,6 +223,16 @@ pub(crate) fn events(text: &str) -> Result<Events, String> {
     })
 }
 
+/// Paths, one a line.
+pub(crate) fn paths(text: &str) -> Result<Paths, String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let paths: Vec<_> = lines.map(PathBuf::from).collect();
+    if paths.is_empty() {
+        return Err("this has to be the path of a folder or a file".to_owned());
+    }
+    Ok(Paths(paths))
+}
+
 /// Folders as `URL=PATH`, one a line.
 pub(crate) fn folders(text: &str) -> Result<Folders, String> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -287,6 +301,14 @@ mod tests {
     }
 
     #[test]
+    fn the_head_of_a_request_has_bounds() {
+        assert_eq!(head_size("64K"), Ok(64 << 10));
+        assert_eq!(head_size("104857600"), Ok(1 << 20));
+        assert!(head_size("1000").is_err());
+        assert!(head_size("much").is_err());
+    }
+
+    #[test]
     fn reads_sizes_of_memory() {
         assert_eq!(memory("512"), Ok(512 << 20));
         assert_eq!(memory("512M"), Ok(512 << 20));
@@ -300,14 +322,6 @@ mod tests {
     fn reads_flags() {
         for on in ["1", "true", "True", "yes", "on"] {
             assert_eq!(boolean(on), Ok(true));
-    #[test]
-    fn the_head_of_a_request_has_bounds() {
-        assert_eq!(head_size("64K"), Ok(64 << 10));
-        assert_eq!(head_size("104857600"), Ok(1 << 20));
-        assert!(head_size("1000").is_err());
-        assert!(head_size("much").is_err());
-    }
-
         }
         for off in ["", "0", "False", "no", "off"] {
             assert_eq!(boolean(off), Ok(false));

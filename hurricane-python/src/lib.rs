@@ -23,7 +23,9 @@
 //! use std::{sync::Arc, time::Duration};
 //!
 //! use hurricane_core::Traffic;
-//! use hurricane_python::{AsgiConfig, Gateway, GatewayConfig, Pool, PoolConfig, RecycleConfig, WorkerConfig};
+//! use hurricane_python::{
+//!     AsgiConfig, DevelopConfig, Gateway, GatewayConfig, Pool, PoolConfig, RecycleConfig, WorkerConfig,
+//! };
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let gateway = Gateway::new(GatewayConfig::default(), Arc::new(Traffic::new()));
@@ -38,6 +40,7 @@
 //!     static_files: false,
 //!     media_files: false,
 //!     start_timeout: Duration::from_secs(60),
+//!     develop: DevelopConfig::default(),
 //! };
 //! let config = PoolConfig {
 //!     workers: 2,
@@ -59,11 +62,13 @@
 mod asgi;
 mod backoff;
 mod check;
+mod develop;
 mod files;
 mod frame;
 mod gateway;
 mod handler;
 mod job;
+mod loaded;
 mod log;
 mod metrics;
 mod pace;
@@ -84,9 +89,11 @@ mod worker;
 pub use self::{
     asgi::{AsgiConfig, EventLoop, Interface, Lifespan, WebSocketConfig},
     check::{LoopCheck, PythonCheck},
+    develop::{DevelopConfig, Pycharm},
     files::{MediaFiles, ProjectFiles, StaticFiles},
     gateway::{Gateway, GatewayConfig},
     handler::{Desk, DeskCheck, DeskConfig, HandlerConfig, HandlerFacts, PythonHandler},
+    loaded::Loaded,
     log::{LogProcess, LogRecord},
     metrics::PythonMetrics,
     pool::{Pool, PoolConfig},

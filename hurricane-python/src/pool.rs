@@ -23,6 +23,7 @@ use crate::{
     backoff::Backoff,
     gateway::{Control, Gateway, GatewayConfig},
     handler::Desk,
+    loaded::Loaded,
     metrics::Ledger,
     reaper::Own,
     recycle::{Meter, RecycleConfig, Worn},
@@ -68,6 +69,7 @@ struct Shared {
     /// The control channels and process ids of the workers that are up, by seat.
     live: watch::Sender<Vec<Option<(Control, u32)>>>,
     ledger: Arc<Ledger>,
+    loaded: Arc<watch::Sender<Loaded>>,
     /// Whose turn it is to run a check.
     turn: AtomicUsize,
     /// Who tells others that a worker has crashed.
@@ -154,6 +156,7 @@ impl Pool {
         let shared = Shared {
             live: watch::Sender::new(vec![None; config.workers]),
             ledger: Arc::default(),
+            loaded: Arc::new(watch::Sender::default()),
             turn: AtomicUsize::new(0),
             dispatcher: OnceLock::new(),
             asked: watch::Sender::new(0),
@@ -195,19 +198,21 @@ impl Pool {
             self.open();
         }
         let mut starting = JoinSet::new();
-        for _ in 0..shared.config.workers {
+        for number in 0..shared.config.workers {
             let shared = Arc::clone(shared);
-            starting.spawn(async move { shared.start_worker(server).await });
+            let start = async move { (number, shared.start_worker(server, number).await) };
+            starting.spawn(start);
         }
         let mut workers = Vec::new();
-        while let Some(worker) = starting.join_next().await {
-            workers.push(worker.expect("starting a worker does not panic")?);
+        while let Some(started) = starting.join_next().await {
+            let (number, worker) = started.expect("starting a worker does not panic");
+            workers.push((number, worker?));
         }
         let about = workers
             .first()
-            .map(|worker| worker.about.clone())
+            .map(|(_, worker)| worker.about.clone())
             .unwrap_or_default();
-        for (number, worker) in workers.into_iter().enumerate() {
+        for (number, worker) in workers {
             let seat = Seat {
                 number,
                 server,
@@ -322,6 +327,13 @@ impl Pool {
             < asked
     }
 
+    /// What the application was loaded from, as far as its workers have told: they do where
+    /// [`DevelopConfig::tell_files`](crate::DevelopConfig) is set.
+    #[must_use]
+    pub fn loaded(&self) -> watch::Receiver<Loaded> {
+        self.shared.loaded.subscribe()
+    }
+
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.shared.ledger
     }
@@ -359,17 +371,26 @@ impl Pool {
 // === impl Shared ===
 
 impl Shared {
-    async fn start_worker(&self, server: SocketAddr) -> Result<Worker, StartError> {
+    /// Starts the worker for a seat.
+    async fn start_worker(&self, server: SocketAddr, number: usize) -> Result<Worker, StartError> {
         let started = Instant::now();
         let asked = *self.asked.borrow();
-        let mut worker = Worker::start(
-            &self.config.worker,
-            &self.gateway,
+        let Self { own, loaded, .. } = self;
+        let (config, gateway) = (&self.config.worker, &self.gateway);
+        let start = Worker::start(
+            config,
+            gateway,
             self.desk.as_ref(),
             server,
-            &self.own,
+            own,
+            loaded,
+            number,
         )
-        .await?;
+        .await;
+        loaded.send_if_modified(|loaded| {
+            std::mem::replace(&mut loaded.is_broken, start.is_err()) != start.is_err()
+        });
+        let mut worker = start?;
         worker.asked = asked;
         tracing::info!(
             worker.pid = worker.pid(),
@@ -517,7 +538,7 @@ impl Seat {
                 tracing::info!(worker.pid = pid, "{worn}; replacing it");
             }
         }
-        match shared.start_worker(self.server).await {
+        match shared.start_worker(self.server, self.number).await {
             Ok(worker) => Some(worker),
             Err(error) => {
                 let error = chain(&error);
@@ -585,7 +606,7 @@ impl Seat {
                 let _ = timeout(pause, asked.changed()).await;
             }
             asked.mark_unchanged();
-            match self.shared.start_worker(self.server).await {
+            match self.shared.start_worker(self.server, self.number).await {
                 Ok(worker) => return worker,
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "The next worker did not become ready");

@@ -19,7 +19,7 @@ macro_rules! module {
 }
 
 /// What an application may import in a worker; what only `manage.py` imports is not among it.
-const MODULES: [Module; 39] = [
+const MODULES: &[Module] = &[
     module!("hurricane", "__init__.py"),
     module!("hurricane.amqp", "amqp/__init__.py"),
     module!("hurricane.amqp.basehandler", "amqp/basehandler.py"),
@@ -33,7 +33,9 @@ const MODULES: [Module; 39] = [
     module!("hurricane.metrics.registry", "metrics/registry.py"),
     module!("hurricane.metrics.requests", "metrics/requests.py"),
     module!("hurricane.server", "server/__init__.py"),
+    module!("hurricane.server.debugging", "server/debugging.py"),
     module!("hurricane.server.django", "server/django.py"),
+    module!("hurricane.server.exceptions", "server/exceptions.py"),
     module!("hurricane.server.loggers", "server/loggers.py"),
     module!("hurricane.server.tasks", "server/tasks.py"),
     module!("hurricane.server.wsgi", "server/wsgi.py"),
@@ -56,9 +58,11 @@ const MODULES: [Module; 39] = [
         "worker/asgi_websocket.py"
     ),
     module!("hurricane.worker.checks", "worker/checks.py"),
+    module!("hurricane.worker.debug", "worker/debug.py"),
     module!("hurricane.worker.files", "worker/files.py"),
     module!("hurricane.worker.frame", "worker/frame.py"),
     module!("hurricane.worker.lifespan", "worker/lifespan.py"),
+    module!("hurricane.worker.loaded", "worker/loaded.py"),
     module!("hurricane.worker.logs", "worker/logs.py"),
     module!("hurricane.worker.main", "worker/main.py"),
     module!("hurricane.worker.metrics", "worker/metrics.py"),
@@ -72,7 +76,7 @@ pub(crate) fn frame() -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, Kind::Sources, |writer| {
         writer.dict();
-        for (name, file, source) in MODULES {
+        for &(name, file, source) in MODULES {
             writer.text(name);
             writer.tuple(2);
             // Whether it is a package.

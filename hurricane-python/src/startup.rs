@@ -22,7 +22,7 @@ use crate::{
         marshal::{DecodeError, Writer},
     },
     sources,
-    worker::{LoadFailure, StartError, pair, process, read_frame},
+    worker::{LoadFailure, StartError, log, pair, process, read_frame},
 };
 
 /// What is to be done before the workers start, in this order.
@@ -265,14 +265,7 @@ fn heed(data: &[u8]) -> Result<Option<Result<(), TaskFailure>>, DecodeError> {
     let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
     match kind {
         Kind::Log => {
-            let level = reader.fields(2)?.text()?;
-            let warning = level == b"warning";
-            let message = reader.string()?;
-            if warning {
-                tracing::warn!("{message}");
-            } else {
-                tracing::info!("{message}");
-            }
+            log(&mut reader)?;
             Ok(None)
         }
         Kind::Done if reader.none() => Ok(Some(Ok(()))),

@@ -31,7 +31,7 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::control::{CheckAnswer, Command, read_frame};
+pub(crate) use self::control::{CheckAnswer, Command, log, read_frame};
 use self::control::{Checks, Seated, Trouble, read_control, read_hello, write_control};
 use crate::{
     asgi::{
@@ -39,10 +39,12 @@ use crate::{
         channel::{LaneLink, read_sent},
         lane::LaneId,
     },
+    develop::DevelopConfig,
     files::ProjectFiles,
     frame::{self, Kind, PROTOCOL, marshal::Writer},
     gateway::{Control, Gateway},
     handler::{ClerkId, Desk, HandlerFacts},
+    loaded::Loaded,
     reaper::{Claim, Own},
     slot::{Link, SlotId},
     sources,
@@ -75,6 +77,8 @@ pub struct WorkerConfig {
     pub media_files: bool,
     /// How long it may take until it is ready.
     pub start_timeout: Duration,
+    /// What helps those who work on the application.
+    pub develop: DevelopConfig,
 }
 
 /// Why a worker did not become ready.
@@ -271,13 +275,16 @@ impl Begun {
 impl Worker {
     /// Starts a process and waits until it has loaded the application.
     ///
-    /// `server` is the address that the application is served on, of which it is told.
+    /// `server` is the address that the application is served on, of which it is told; it tells
+    /// what it was `loaded` from. Its `number` counts from 0.
     pub(crate) async fn start(
         config: &WorkerConfig,
         gateway: &Gateway,
         desk: Option<&Desk>,
         server: SocketAddr,
         own: &Own,
+        loaded: &Arc<watch::Sender<Loaded>>,
+        number: usize,
     ) -> Result<Self, StartError> {
         let spawn = |source| StartError::Spawn {
             python: config.python.clone(),
@@ -316,6 +323,8 @@ impl Worker {
                 &their_data,
                 &begun,
             );
+            config.develop.write(writer, number == 0);
+            writer.end_dict();
         });
         // From here on only the process has its ends, so that ours see it end.
         drop((their_control, their_data));
@@ -323,7 +332,7 @@ impl Worker {
         let handshake = async {
             // An error means that the process has ended, of which reading tells too.
             let _ = writer.write_all(&hello).await;
-            read_hello(&mut reader).await
+            read_hello(&mut reader, loaded).await
         };
         let about = match timeout(config.start_timeout, handshake).await {
             Ok(Ok(about)) => about?,
@@ -381,6 +390,7 @@ impl Worker {
             gateway: gateway.clone(),
             slots: slots.clone(),
             lane: lane.as_ref().map(|(_, id)| *id),
+            loaded: Arc::clone(loaded),
         };
         tokio::spawn(read_control(reader, seat, checks));
         Ok(Self {
@@ -613,6 +623,7 @@ pub(crate) fn process(
     process
 }
 
+/// Writes the configuration, but for its last items.
 fn write_config(
     writer: &mut Writer<'_>,
     config: &WorkerConfig,
@@ -676,5 +687,4 @@ fn write_config(
     }
     writer.text("begun");
     writer.int(begun.0.as_raw_fd());
-    writer.end_dict();
 }

@@ -27,7 +27,7 @@ def config(**values):
         "server_name": "localhost", "server_port": "8000", "server_software": "hurricane", "multiprocess": False,
         "static_files": False, "media_files": False, "interface": "auto", "data": [0],
         "lane": None, "lifespan": "auto", "event_loop": "asyncio", "disconnect_grace": 10_000, "begun": 0,
-        "handlers": None, **values})
+        "handlers": None, "tell_files": False, "debug": False, "debuggers": None, **values})
 
 
 def request(stream, path="/", method="GET", headers=None, body=b""):

@@ -71,7 +71,7 @@ class Bootstrap(unittest.TestCase):
             "server_software": "hurricane", "multiprocess": True, "static_files": False, "media_files": False,
             "data": list(zip(numbers[1::2], numbers[2::2])),
             "interface": "auto", "lane": None, "lifespan": "auto", "event_loop": "auto", "disconnect_grace": 0,
-            "begun": page.fileno(), "handlers": None})
+            "begun": page.fileno(), "handlers": None, "tell_files": False, "debug": False, "debuggers": None})
 
     def end(self):
         self.process.kill()

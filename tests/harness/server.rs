@@ -281,7 +281,8 @@ impl Launch {
 // === impl Server ===
 
 impl Server {
-    fn wait_until_up(&mut self) {
+    /// Waits until it serves.
+    pub(crate) fn wait_until_up(&mut self) {
         let port = self.wait_for_number("Starting HTTP Server on port ");
         self.port = Some(port);
         until_true("the port takes connections", || {

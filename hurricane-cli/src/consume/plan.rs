@@ -8,7 +8,8 @@ use hurricane_amqp::{
     Queue, ReconnectPolicy, RetryPolicy, RetryVia, Tls, TlsIdentity, Topology,
 };
 use hurricane_python::{
-    AsgiConfig, DeskConfig, HandlerConfig, HandlerFacts, PoolConfig, RecycleConfig, WorkerConfig,
+    AsgiConfig, DeskConfig, DevelopConfig, HandlerConfig, HandlerFacts, PoolConfig, RecycleConfig,
+    WorkerConfig,
 };
 
 use crate::{
@@ -73,6 +74,7 @@ impl Plan {
             static_files: false,
             media_files: false,
             start_timeout: work.start_timeout,
+            develop: DevelopConfig::default(),
         };
         Ok(Self {
             connection,

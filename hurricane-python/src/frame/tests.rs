@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{ffi::OsStr, net::SocketAddr, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
 use proptest::prelude::*;
 
@@ -9,6 +9,7 @@ use crate::{
         outcome::{Body, Outcome},
     },
     job::{Job, JobBody},
+    loaded::Loaded,
     startup::StartupConfig,
 };
 
@@ -319,6 +320,14 @@ fn reads_what_a_worker_says_on_the_control_channel() {
         assert_eq!(reader.unsigned()?, 1500);
         Ok(())
     });
+    read("loaded", &|reader| {
+        let mut loaded = Loaded::default();
+        loaded.read(reader)?;
+        assert!(loaded.files.contains(Path::new("/srv/app.py")));
+        let folder = Path::new(OsStr::from_bytes(b"/srv/t\xff"));
+        assert!(loaded.templates.contains(folder));
+        Ok(())
+    });
     read("failed", &|reader| {
         assert_eq!(reader.fields(2)?.text()?, b"application");
         assert_eq!(reader.string()?, "there is no module 'nö'");
@@ -593,7 +602,7 @@ fn answers_that_are_cut_off_are_an_error() {
 #[test]
 fn a_head_that_makes_no_sense_is_an_error() {
     let error = |frame: &[u8]| decode(frame).map(|_| ()).unwrap_err();
-    for kind in [0, 12, 15, 20, 255] {
+    for kind in [0, 13, 15, 20, 255] {
         assert_eq!(error(&[0, 0, 0, 0, kind]), DecodeError::Kind(kind));
     }
     let most = u32::try_from(MAX_PAYLOAD).unwrap();

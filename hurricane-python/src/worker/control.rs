@@ -18,9 +18,13 @@ use super::{About, LoadFailure, StartError};
 use crate::{
     asgi::{Interface, lane::LaneId},
     files::ProjectFiles,
-    frame::{self, Kind, PROTOCOL, marshal::DecodeError},
+    frame::{
+        self, Kind, PROTOCOL,
+        marshal::{DecodeError, Reader},
+    },
     gateway::Gateway,
     handler::HandlerFacts,
+    loaded::Loaded,
     slot::SlotId,
 };
 
@@ -68,6 +72,7 @@ pub(super) struct Seated {
     pub(super) gateway: Gateway,
     pub(super) slots: Vec<SlotId>,
     pub(super) lane: Option<LaneId>,
+    pub(super) loaded: Arc<watch::Sender<Loaded>>,
 }
 
 /// Checks that the worker has been asked to run, by number.
@@ -86,12 +91,44 @@ pub(crate) async fn read_frame(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>
 /// Reads what the worker says when it has, or has not, loaded the application.
 pub(super) async fn read_hello(
     reader: &mut OwnedReadHalf,
+    loaded: &watch::Sender<Loaded>,
 ) -> io::Result<Result<About, StartError>> {
-    let data = read_frame(reader).await?;
-    Ok(match parse_hello(&data) {
-        Ok(hello) => hello,
-        Err(error) => Err(StartError::Protocol(error.to_string())),
-    })
+    loop {
+        let data = read_frame(reader).await?;
+        let hello = match remark(&data, loaded) {
+            Ok(true) => continue,
+            Ok(false) => parse_hello(&data),
+            Err(error) => Err(error),
+        };
+        return Ok(hello.unwrap_or_else(|error| Err(StartError::Protocol(error.to_string()))));
+    }
+}
+
+/// Takes note of what a worker may say at any time; false if it is something else.
+fn remark(data: &[u8], loaded: &watch::Sender<Loaded>) -> Result<bool, DecodeError> {
+    let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
+    match kind {
+        Kind::Log => log(&mut reader)?,
+        Kind::Loaded => {
+            let mut result = Ok(());
+            loaded.send_modify(|loaded| result = loaded.read(&mut reader));
+            result?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Logs a line for Python.
+pub(crate) fn log(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    let is_warning = reader.fields(2)?.text()? == b"warning";
+    let message = reader.string()?;
+    if is_warning {
+        tracing::warn!("{message}");
+    } else {
+        tracing::info!("{message}");
+    }
+    Ok(())
 }
 
 fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
@@ -220,6 +257,9 @@ pub(super) async fn read_control(mut reader: OwnedReadHalf, seat: Seated, checks
 }
 
 fn obey(data: &[u8], seat: &Seated, checks: &Checks) -> Result<(), DecodeError> {
+    if remark(data, &seat.loaded)? {
+        return Ok(());
+    }
     let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
     match kind {
         Kind::Checked => {

@@ -4,6 +4,8 @@ import sys
 import traceback
 from collections import deque
 
+from . import debug
+
 # A body goes out in pieces of at most this size (bytes).
 PIECE = 128 * 1024
 # So much of a body may be on its way before the other side has made room (bytes).
@@ -306,6 +308,11 @@ class Request(Stream):
     def fail(self):
         """Nothing more will come: the server answers, or breaks the response off."""
         done = self.phase == COMPLETE
+        if self.phase <= HEAD and self.link.debug and not self.gone:
+            headers, body = debug.page(self.method, self.path)
+            headers = [(name.encode(), value.encode()) for name, value in headers]
+            self.link.emit((self.stream, debug.STATUS[0], headers, body, True))
+            done = True
         self.phase = COMPLETE
         self.wake()
         self.link.emit((self.stream,) if done else (self.stream, None))

@@ -54,6 +54,7 @@ class Link:
         self.sent = sent
         self.application = application
         self.grace = config.disconnect_grace
+        self.debug = config.debug
         self.root_path = config.root_path
         self.server = (config.server_name, int(config.server_port))
         self.state = state

@@ -21,8 +21,10 @@ CANCEL          9  server, control     ``(slot, stream id)``: its client has gon
 BEAT           10  worker, control     ``lag``: the event loop turns, so many microseconds late
 HANDLING       11  worker, control     ``(protocol, Python's version, Django's version or None, [handler])``: READY
                                        of a worker for messages, see ``amqp.fact``
+LOADED         12  worker, control     ``([file], [folder])``: what the application was loaded from, as far as that is
+                                       new: files, and folders of templates, as bytes; also before READY
 TASKS          32  server, control     ``{name: value}``: what to do before the workers start, see ``startup.Startup``
-LOG            33  worker, control     ``(level, message)``: a line for the server's log
+LOG            33  worker, control     ``(level, message)``: a line for the server's log; also before READY
 RECORD         35  server, control     ``(logger, level, seconds since 1970 as text, message)``: a line of the server
                                        for the project's loggers, see ``logs``
 DONE           34  worker, control     ``None``, or ``(reason, message, traceback or None)``: the tasks are done, or not
@@ -53,7 +55,7 @@ from collections import deque
 
 PROTOCOL = 3
 
-SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT, HANDLING = range(1, 12)
+SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT, HANDLING, LOADED = range(1, 13)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)
 TASKS, LOG, DONE, RECORD = range(32, 36)
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 
-from . import application, checks, files, frame
+from . import application, checks, files, frame, loaded
 from .wsgi import Slot
 
 
@@ -35,6 +35,9 @@ class Config:
         self.lane = values["lane"]
         self.begun = values["begun"]
         self.handlers = values["handlers"]
+        self.tell_files = values["tell_files"]
+        self.debug = values["debug"]
+        self.debuggers = values["debuggers"]
         self.multithread = len(self.data) > 1
 
 
@@ -48,10 +51,16 @@ class Worker:
         self.interface = None
         self.files = None
         self.checks = queue.SimpleQueue()
+        self.loaded = None
 
     def run(self):
         _, values = self.control.receive()
         config = Config(values)
+        if config.tell_files:
+            loaded.cache_no_fresh_code()
+            self.loaded = loaded.Loaded(lambda *news: self.send(frame.LOADED, news))
+        if config.debuggers:
+            self.attach(config.debuggers)
         try:
             if config.handlers is not None:
                 # Only here, as it brings asyncio along.
@@ -76,6 +85,8 @@ class Worker:
 
                 asgi.run(self, app if self.interface == "asgi" else asgi_app, config, begun)
         except application.LoadError as error:
+            if self.loaded:
+                self.loaded.look(error)
             self.send(frame.FAILED, (error.reason, str(error)))
             return 1
         return 0
@@ -100,7 +111,12 @@ class Worker:
         gc.freeze()
         for slot in self.slots:
             slot.start()
-        threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True).start()
+        running = threading.Thread(target=self.run_checks, name="hurricane-checks", daemon=True)
+        keep_from_debuggers(running)
+        running.start()
+        if self.loaded:
+            self.loaded.look()
+            self.loaded.start()
         self.send(kind, about or self.about())
 
     def beat(self, lag):
@@ -115,6 +131,7 @@ class Worker:
 
     def obey(self):
         """Does what the server asks for, until it closes the channel."""
+        keep_from_debuggers(threading.current_thread())
         while True:
             try:
                 message = self.control.receive()
@@ -131,6 +148,15 @@ class Worker:
                 slot, stream = value
                 self.slots[slot].cancelled = stream
 
+    def attach(self, options):
+        """Sets the debuggers up that were asked for."""
+        # Only here, as nothing else needs it.
+        from hurricane.server import debugging
+
+        # That the modules of the interpreter itself are frozen is no reason for a warning.
+        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        debugging.attach(options, lambda level, message: self.send(frame.LOG, (level, message)))
+
     def run_checks(self):
         while True:
             number, what = self.checks.get()
@@ -143,6 +169,11 @@ class Worker:
                 self.control.send(kind, value)
         except (BrokenPipeError, ConnectionResetError):
             pass    # the server is gone; `obey` sees the end of the channel
+
+
+def keep_from_debuggers(thread):
+    """At a breakpoint debuggers stop all threads, but for those with this mark: the server is to have its answers."""
+    thread.pydev_do_not_trace = True
 
 
 def yield_to_the_server():

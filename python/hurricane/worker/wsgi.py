@@ -9,6 +9,7 @@ from collections import deque
 from io import BytesIO
 from time import perf_counter, thread_time
 
+from . import debug
 from .frame import ANSWERS, Channel, encode
 
 # An answer with a larger body (bytes) than this does not wait for others to share a write with.
@@ -52,6 +53,7 @@ class Slot(threading.Thread):
         self.channel = Channel(requests)
         self.answers = answers
         self.application = application
+        self.debug = config.debug
         # Bound once, as they are needed for every request.
         self.respond, self.writer = self.start_response, self.write
         # What is the same for all requests, and the names of what is not: copying is quicker than building.
@@ -370,7 +372,10 @@ class Slot(threading.Thread):
 
     def failed(self, method, path):
         report(method, path)
-        self.send_now((self.stream, None))
+        if self.debug and not self.started:
+            self.send_now((self.stream, debug.STATUS[1], *debug.page(method, path)))
+        else:
+            self.send_now((self.stream, None))
 
 
 def report(method, path):

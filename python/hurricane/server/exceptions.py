@@ -1,0 +1,2 @@
+class IncompatibleOptions(Exception):
+    """Options that exclude each other."""
