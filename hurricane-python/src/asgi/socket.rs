@@ -29,7 +29,8 @@ const STEP_BYTES: usize = 64 * 1024;
 /// More than this is not put together for one write (bytes).
 const HIGH: usize = 64 * 1024;
 
-/// How much is read at a time, of a long message and else (bytes).
+/// How much is read at a time: at first, of a client that sends more, and of a long message (bytes).
+const READ_LITTLE: usize = 512;
 const READ: usize = 4 * 1024;
 const READ_MORE: usize = 64 * 1024;
 
@@ -59,6 +60,8 @@ struct Socket {
     config: WebSocketConfig,
     protocol: Protocol,
     input: BytesMut,
+    /// How much is read at a time.
+    step: usize,
     /// What is to be written, and how much of it has been.
     output: Vec<u8>,
     written: usize,
@@ -110,6 +113,7 @@ pub(crate) async fn run(
         stream,
         config,
         input: BytesMut::new(),
+        step: READ_LITTLE,
         output: Vec::new(),
         written: 0,
         messages: 0,
@@ -275,11 +279,14 @@ impl Socket {
             self.input = BytesMut::new();
         }
         let missing = self.protocol.missing();
-        self.input.reserve(missing.clamp(READ, READ_MORE));
+        self.input.reserve(missing.clamp(self.step, READ_MORE));
     }
 
     /// Handles what has been read; whether there was a pong.
     fn receive(&mut self) -> bool {
+        if self.input.len() == self.input.capacity() {
+            self.step = (2 * self.step).min(READ);
+        }
         let mut pong = false;
         while self.state != State::Closed {
             match self.protocol.read(&mut self.input) {
