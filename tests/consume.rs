@@ -2,6 +2,7 @@
 
 mod delivery;
 mod faults;
+mod manage;
 mod options;
 
 #[path = "../hurricane-amqp/tests/broker/broker.rs"]

@@ -13,6 +13,14 @@ const LONGEST_HEAD: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Words(pub(crate) Vec<String>);
 
+/// Several values in one, each on a line of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines(pub(crate) Vec<String>);
+
+/// Arguments of a queue, an exchange or a binding.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Arguments(pub(crate) Vec<(String, FieldValue)>);
+
 /// Kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Events(pub(crate) Vec<EventKind>);
@@ -40,6 +48,17 @@ impl FromStr for Words {
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self(text.split_whitespace().map(str::to_owned).collect()))
+    }
+}
+
+// === impl Lines ===
+
+impl FromStr for Lines {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(Self(lines.map(str::to_owned).collect()))
     }
 }
 
@@ -140,8 +159,13 @@ pub(crate) fn class(text: &str) -> Result<String, String> {
     }
 }
 
-/// An argument of a queue, an exchange or a binding.
-pub(crate) fn argument(text: &str) -> Result<(String, FieldValue), String> {
+/// Arguments of a queue, an exchange or a binding, one a line.
+pub(crate) fn arguments(text: &str) -> Result<Arguments, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(argument).collect::<Result<_, _>>().map(Arguments)
+}
+
+fn argument(text: &str) -> Result<(String, FieldValue), String> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| !name.is_empty())

@@ -10,7 +10,9 @@ import string
 import sys
 import time
 
-LOGGERS = {"general": "hurricane.server.general", "access": "hurricane.server.access"}
+SERVER = {"general": "hurricane.server.general", "access": "hurricane.server.access"}
+# It has no access log.
+CONSUMER = {"general": "hurricane.amqp.general", "access": "hurricane.amqp.general"}
 
 # What the server knows of a record.
 FIELDS = {"asctime", "created", "levelname", "levelno", "message", "module", "msecs", "name", "process", "processName",
@@ -24,9 +26,9 @@ class Other(Exception):
     """LOGGING asks for something that only Python's logging can do."""
 
 
-def plan():
+def plan(loggers=SERVER):
     """What to do with the lines of each logger; ``None`` where the server is to log as it does by itself."""
-    plan = {which: logger_plan(logging.getLogger(name)) for which, name in LOGGERS.items()}
+    plan = {which: logger_plan(logging.getLogger(name)) for which, name in loggers.items()}
     return plan if any(logger["handlers"] or logger["python"] for logger in plan.values()) else None
 
 

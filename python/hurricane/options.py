@@ -25,6 +25,9 @@ BARE = {
 # What --interface names besides, in django-hurricane's documents, the host of the probes.
 PROTOCOLS = ("auto", "wsgi", "asgi", "hybrid")
 
+# What switches a flag on.
+TRUE = ("true", "1", "yes", "on")
+
 # The names of options that mean something else under `manage.py`: there `--workers` are threads.
 RENAMED = {"workers": "threads", "processes": "workers"}
 
@@ -59,15 +62,9 @@ def resolve(options, given, settings, environment):
     ``options`` are those of ``manage.py``, ``given`` is what the command line says of them by name (``None``: nothing),
     ``settings`` are Django's.
     """
-    environment = {name: value for name, value in environment.items() if not name.startswith(PREFIX) or value != ""}
-    arguments = {}
+    environment = without_empty(environment)
     known = {option["name"]: option for option in options}
-    values = {}
-    for name, option in known.items():
-        source, value = first(name, given, settings, environment)
-        if value is not None:
-            values[name] = (source, as_text(value, option, source))
-            environment.pop(PREFIX + name_of(name), None)
+    values = values_of(known, given, settings, environment)
     interface(values)
     if "workers" in values and "threads" in values:
         # The one that was said with more weight; both on one level contradict each other.
@@ -76,13 +73,57 @@ def resolve(options, given, settings, environment):
         if ranks[0] == ranks[1]:
             raise Wrong("--workers is --threads here, and both are given: --processes is how many processes there are")
         values.pop("threads" if ranks[0] < ranks[1] else "workers")
+    arguments = assign(known, values, environment, settings, RENAMED)
+    if "threads" not in arguments and PREFIX + "THREADS" not in environment:
+        environment[PREFIX + "THREADS"] = str(default_threads())
+    if "host" not in arguments and PREFIX + "HOST" not in environment and socket.has_dualstack_ipv6():
+        environment[PREFIX + "HOST"] = "::"
+    return command_line(arguments), environment
+
+
+def resolve_consume(options, given, settings, environment):
+    """The same for ``manage.py consume``."""
+    environment = without_empty(environment)
+    known = {option["name"]: option for option in options}
+    values = values_of(known, given, settings, environment)
+    if values.pop("reconnect", ("", "false"))[1] not in TRUE and "max-reconnects" not in values:
+        # As django-hurricane has it: without that, the end of the connection is the end.
+        values["max-reconnects"] = ("settings", "0")
+    interface(values)
+    arguments = assign(known, values, environment, settings, {})
+    password = getattr(settings, "AMQP_PASSWORD", None)
+    if password is not None:
+        environment["AMQP_PASSWORD"] = str(password)
+    return command_line(arguments), environment
+
+
+def without_empty(environment):
+    """Variables that are empty are none."""
+    return {name: value for name, value in environment.items()
+            if not name.startswith((PREFIX, "AMQP_")) or value != ""}
+
+
+def values_of(known, given, settings, environment):
+    """``{name: (source, value)}`` of the options that have one, which are taken out of the environment."""
+    values = {}
+    for name, option in known.items():
+        source, value = first(name, given, settings, environment)
+        if value is not None:
+            values[name] = (source, as_text(value, option, source))
+            environment.pop(variable_of(name), None)
+    return values
+
+
+def assign(known, values, environment, settings, renamed):
+    """Puts values into the environment, but for those of the command line, which are returned."""
+    arguments = {}
     for name, (source, value) in values.items():
         option = known.get(name)
-        name = RENAMED.get(name, name)
+        name = renamed.get(name, name)
         if source == "command line":
             arguments[name] = (option, value)
         else:
-            environment[PREFIX + name_of(name)] = value if isinstance(value, str) else "\n".join(value)
+            environment[variable_of(name)] = value if isinstance(value, str) else "\n".join(value)
     if getattr(settings, "HURRICANE_VERSION", None) is not None:
         # No option: the version of the project, which webhooks tell.
         environment["HURRICANE_VERSION"] = str(settings.HURRICANE_VERSION)
@@ -91,12 +132,14 @@ def resolve(options, given, settings, environment):
         # Nor is this, so that it is on no command line. There may be an old one beside the new one.
         environment["HURRICANE_WEBHOOK_SECRET"] = secret if isinstance(secret, str) else " ".join(secret)
     environment.setdefault(PREFIX + "PYTHON", sys.executable)
-    if "threads" not in arguments and PREFIX + "THREADS" not in environment:
-        environment[PREFIX + "THREADS"] = str(default_threads())
-    if "host" not in arguments and PREFIX + "HOST" not in environment and socket.has_dualstack_ipv6():
-        environment[PREFIX + "HOST"] = "::"
     environment["PYTHONPATH"] = python_path(environment.get("PYTHONPATH"))
-    return command_line(arguments), environment
+    return arguments
+
+
+def variable_of(name):
+    """The variable of an option: those of the broker have no prefix."""
+    upper = name_of(name)
+    return upper if upper.startswith("AMQP_") else PREFIX + upper
 
 
 def first(name, given, settings, environment):
@@ -104,13 +147,13 @@ def first(name, given, settings, environment):
     if given.get(name.replace("-", "_")) is not None:
         return "command line", given[name.replace("-", "_")]
     setting = name_of(name)
-    names = [PREFIX + setting, *([setting] if setting in BARE else [])]
+    names = [variable_of(name), *([setting] if setting in BARE else [])]
     for candidate in names:
         value = getattr(settings, candidate, None)
-        if value is not None:
+        # An address of a broker that is empty is none.
+        if value is not None and not (value == "" and candidate.startswith("AMQP_")):
             return f"settings: {candidate}", value
-    value = environment.get(PREFIX + setting)
-    return "environment", value
+    return "environment", environment.get(variable_of(name))
 
 
 def as_text(value, option, source):

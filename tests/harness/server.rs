@@ -140,6 +140,17 @@ impl Launch {
             .env("TEST_SETTINGS", settings)
     }
 
+    /// `manage.py consume` of that project.
+    pub(crate) fn manage_consume(handler: &str, settings: &str) -> Self {
+        let mut launch = Self::manage(settings)
+            .without("--host")
+            .without("--port")
+            .arg("--probe-host", "127.0.0.1");
+        launch.program[2] = "consume".into();
+        launch.program.push(handler.into());
+        launch
+    }
+
     /// Sets an option, in place of what it was.
     #[expect(
         clippy::needless_pass_by_value,

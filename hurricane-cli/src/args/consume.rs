@@ -7,10 +7,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use hurricane_amqp::FieldValue;
 
 use super::{LogArgs, ProbeArgs, WebhookArgs};
-use crate::value;
+use crate::value::{self, Arguments, Lines};
 
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArgs {
@@ -122,12 +121,7 @@ pub(crate) struct BrokerArgs {
     pub(crate) reconnect: bool,
 
     /// How often in a row to try to connect again; 0 ends with the connection [default: for ever]
-    #[arg(
-        long,
-        env = "HURRICANE_MAX_RECONNECTS",
-        value_name = "COUNT",
-        conflicts_with = "reconnect"
-    )]
+    #[arg(long, env = "HURRICANE_MAX_RECONNECTS", value_name = "COUNT")]
     pub(crate) max_reconnects: Option<u32>,
 }
 
@@ -137,11 +131,11 @@ pub(crate) struct BrokerArgs {
 pub(crate) struct TopologyArgs {
     /// The queue; without a name the broker chooses one. One for each handler
     #[arg(long, env = "HURRICANE_QUEUE", value_name = "NAME")]
-    pub(crate) queue: Vec<String>,
+    pub(crate) queue: Vec<Lines>,
 
     /// The exchange it is bound to; none leaves it to the name of the queue. One for each handler, or one for all
     #[arg(long, env = "HURRICANE_EXCHANGE", value_name = "NAME")]
-    pub(crate) exchange: Vec<String>,
+    pub(crate) exchange: Vec<Lines>,
 
     /// The kind of the exchange: topic, direct, fanout, headers, or a plug-in's [default: the handler's]
     #[arg(long, env = "HURRICANE_EXCHANGE_TYPE", value_name = "TYPE")]
@@ -149,13 +143,14 @@ pub(crate) struct TopologyArgs {
 
     /// A key to bind the queue with; may be given more than once [default: the handler's, else the queue's name]
     #[arg(long, env = "HURRICANE_BINDING_KEY", value_name = "KEY")]
-    pub(crate) binding_key: Vec<String>,
+    pub(crate) binding_key: Vec<Lines>,
 
     /// An argument of the binding, for an exchange of headers; may be given more than once
     ///
-    /// A value is a number, true, false, or text.
-    #[arg(long, env = "HURRICANE_BINDING_ARGUMENT", value_name = "NAME=VALUE", value_parser = value::argument)]
-    pub(crate) binding_argument: Vec<(String, FieldValue)>,
+    /// A value is a number, true, false, or text. In the variable each stands on a line of its own,
+    /// as with all options of the queue that may be given more than once.
+    #[arg(long, env = "HURRICANE_BINDING_ARGUMENT", value_name = "NAME=VALUE", value_parser = value::arguments)]
+    pub(crate) binding_argument: Vec<Arguments>,
 
     /// Let queue and exchange survive a restart of the broker
     #[arg(long, env = "HURRICANE_DURABLE", value_parser = value::boolean)]
@@ -174,12 +169,12 @@ pub(crate) struct TopologyArgs {
     pub(crate) exclusive: bool,
 
     /// An argument of the queue, such as x-max-length=1000; may be given more than once
-    #[arg(long, env = "HURRICANE_QUEUE_ARGUMENT", value_name = "NAME=VALUE", value_parser = value::argument)]
-    pub(crate) queue_argument: Vec<(String, FieldValue)>,
+    #[arg(long, env = "HURRICANE_QUEUE_ARGUMENT", value_name = "NAME=VALUE", value_parser = value::arguments)]
+    pub(crate) queue_argument: Vec<Arguments>,
 
     /// An argument of the exchange; may be given more than once
-    #[arg(long, env = "HURRICANE_EXCHANGE_ARGUMENT", value_name = "NAME=VALUE", value_parser = value::argument)]
-    pub(crate) exchange_argument: Vec<(String, FieldValue)>,
+    #[arg(long, env = "HURRICANE_EXCHANGE_ARGUMENT", value_name = "NAME=VALUE", value_parser = value::arguments)]
+    pub(crate) exchange_argument: Vec<Arguments>,
 
     /// Declare nothing, only look whether queue and exchange are there
     #[arg(long, env = "HURRICANE_PASSIVE", value_parser = value::boolean)]

@@ -4,8 +4,8 @@ use std::{env, fs, path::Path, time::Duration};
 
 use anyhow::Result;
 use hurricane_amqp::{
-    ConnectionConfig, ConsumerConfig, DeadLetters, Exchange, ExchangeKind, FieldTable, FieldValue,
-    Queue, ReconnectPolicy, RetryPolicy, RetryVia, Tls, TlsIdentity, Topology,
+    ConnectionConfig, ConsumerConfig, DeadLetters, Exchange, ExchangeKind, FieldTable, Queue,
+    ReconnectPolicy, RetryPolicy, RetryVia, Tls, TlsIdentity, Topology,
 };
 use hurricane_python::{
     AsgiConfig, DeskConfig, DevelopConfig, HandlerConfig, HandlerFacts, PoolConfig, RecycleConfig,
@@ -16,6 +16,7 @@ use crate::{
     args::consume::{BrokerArgs, ConsumeArgs, TopologyArgs, ViaArg},
     exit::Usage,
     serve,
+    value::{Arguments, Lines},
 };
 
 /// The variable of the password. There is no option for it: a command line can be seen by all.
@@ -40,6 +41,10 @@ impl Plan {
         let exchanges = each("--exchange", &topology.exchange, count, true)?;
         if count > 1 && !topology.binding_key.is_empty() {
             let sentence = "--binding-key is of one handler: several say by get_routing_keys how their queues are bound";
+            return Err(Usage(sentence.to_owned()).into());
+        }
+        if args.broker.reconnect && args.broker.max_reconnects == Some(0) {
+            let sentence = "--reconnect and --max-reconnects 0 contradict each other";
             return Err(Usage(sentence.to_owned()).into());
         }
         let handlers = args.handler.iter().zip(queues.into_iter().zip(exchanges));
@@ -152,8 +157,8 @@ fn some(time: Duration) -> Option<Duration> {
 }
 
 /// The values of an option that each handler has one of.
-fn each(option: &str, values: &[String], count: usize, shared: bool) -> Result<Vec<String>> {
-    match values {
+fn each(option: &str, values: &[Lines], count: usize, shared: bool) -> Result<Vec<String>> {
+    match lines(values).as_slice() {
         [] => Ok(vec![String::new(); count]),
         [value] if shared => Ok(vec![value.clone(); count]),
         values if values.len() == count => Ok(values.to_vec()),
@@ -165,6 +170,11 @@ fn each(option: &str, values: &[String], count: usize, shared: bool) -> Result<V
             .into())
         }
     }
+}
+
+fn lines(values: &[Lines]) -> Vec<String> {
+    let lines = values.iter().flat_map(|Lines(lines)| lines);
+    lines.cloned().collect()
 }
 
 fn connection(args: &BrokerArgs) -> Result<ConnectionConfig> {
@@ -247,8 +257,10 @@ fn topology(
     handler: &HandlerConfig,
     facts: &HandlerFacts,
 ) -> Result<Topology> {
-    let table =
-        |arguments: &[(String, FieldValue)]| arguments.iter().cloned().collect::<FieldTable>();
+    let table = |arguments: &[Arguments]| {
+        let arguments = arguments.iter().flat_map(|Arguments(arguments)| arguments);
+        arguments.cloned().collect::<FieldTable>()
+    };
     let mut queue = if args.quorum {
         Queue::quorum(&handler.queue)
     } else {
@@ -274,10 +286,10 @@ fn topology(
         exchange.arguments = table(&args.exchange_argument);
         topology = topology.with_exchange(exchange);
     }
-    topology.binding_keys = match args.binding_key.as_slice() {
-        [] => facts.routing_keys.clone(),
-        keys => keys.to_vec(),
-    };
+    topology.binding_keys = lines(&args.binding_key);
+    if topology.binding_keys.is_empty() {
+        topology.binding_keys.clone_from(&facts.routing_keys);
+    }
     topology.binding_arguments = table(&args.binding_argument);
     topology.passive = args.passive;
     Ok(topology)
