@@ -23,7 +23,7 @@ help: ## List the targets
 	@echo
 	@echo "Variables: VENV=$(VENV) PYTHON=$(PYTHON) PORT=$(PORT) PROBE_PORT=$(PROBE_PORT) CARGO_TARGET_DIR"
 
-setup: $(VENV_DIR)/.stamp broker browser ## Make the Python environment and install what the tests need
+setup: $(VENV_DIR)/.stamp broker browser database ## Make the Python environment and install what the tests need
 
 # The tests of hurricane-amqp start a RabbitMQ for themselves, so the one that Debian's package starts is stopped again.
 .PHONY: broker
@@ -36,6 +36,19 @@ broker:
 		service rabbitmq-server stop >/dev/null 2>&1; epmd -kill >/dev/null 2>&1; true; \
 	else echo "rabbitmq-server is missing, and the tests of hurricane-amqp need it: install it" \
 		"(Debian, Ubuntu: apt install rabbitmq-server), or name a broker with AMQP_URL" >&2; fi
+
+# Two replicas that share a PostgreSQL are tested where there is one; the tests start it for themselves.
+.PHONY: database
+database:
+	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing postgresql"; export DEBIAN_FRONTEND=noninteractive; \
+		install="apt-get install -y -qq --no-install-recommends postgresql"; \
+		$$install >/dev/null 2>&1 || { apt-get update -qq && $$install >/dev/null; } || \
+			echo "postgresql could not be installed: replicas that share one are not tested" >&2; \
+		service postgresql stop >/dev/null 2>&1; true; \
+	else echo "postgresql is missing, so replicas that share one are not tested" \
+		"(Debian, Ubuntu: apt install postgresql)" >&2; fi
 
 .PHONY: browser
 browser:

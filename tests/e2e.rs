@@ -30,6 +30,8 @@ mod manage;
 #[cfg(test)]
 mod options;
 #[cfg(test)]
+mod postgresql;
+#[cfg(test)]
 mod probes;
 #[cfg(test)]
 mod recycling;
