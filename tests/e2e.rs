@@ -38,6 +38,8 @@ mod recycling;
 #[cfg(test)]
 mod reloading;
 #[cfg(test)]
+mod rolling;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod startup;
