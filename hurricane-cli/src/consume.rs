@@ -29,6 +29,7 @@ use crate::{
     args::consume::ConsumeArgs,
     exit::{Cut, Usage},
     log::Log,
+    reload::Reload,
     serve::{self, reload_on_hangup},
     webhook,
 };
@@ -104,6 +105,14 @@ async fn consume(args: &ConsumeArgs, log: &Log) -> Result<()> {
     announce(args, log, bound.as_ref());
     let mut signals = Signals::install().context("failed to listen for signals")?;
     reload_on_hangup(pool.clone())?;
+    if args.reload.is_on() {
+        let reload = Reload {
+            pool: pool.clone(),
+            collector: None,
+            static_watch: Vec::new(),
+        };
+        reload.start()?;
+    }
     let mut probe_server = match bound {
         Some(bound) => Some(bound.spawn(Arc::clone(&probes))?),
         None => None,
@@ -177,10 +186,18 @@ async fn live(
         dispatcher,
         probes,
     } = parts;
+    let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let start = async {
+        if args.reload.is_on() {
+            pool.start_at_last(nowhere).await
+        } else {
+            pool.start(nowhere).await
+        }
+    };
     let started = tokio::select! {
         biased;
         _ = signals.recv() => return Ok(()),
-        started = pool.start((Ipv4Addr::UNSPECIFIED, 0).into()) => started,
+        started = start => started,
     };
     let about = match started {
         Ok(about) => about,
@@ -310,6 +327,9 @@ fn announce(args: &ConsumeArgs, log: &Log, bound: Option<&Bound>) {
     if !log.is_djangos {
         let version = env!("CARGO_PKG_VERSION");
         info!("hurricane {version} (pid {})", std::process::id());
+    }
+    if args.reload.is_on() {
+        info!("Autoreload was performed");
     }
     match bound {
         Some(bound) => info!(

@@ -26,8 +26,8 @@ const UNREST: Duration = Duration::from_secs(2);
 /// What is done when files change.
 pub(crate) struct Reload {
     pub(crate) pool: Pool,
-    /// Collects the static files.
-    pub(crate) collector: Startup,
+    /// Collects the static files, where there are some.
+    pub(crate) collector: Option<Startup>,
     pub(crate) static_watch: Vec<PathBuf>,
 }
 
@@ -78,8 +78,11 @@ impl Reload {
     /// Collects the static files. The workers are replaced afterwards: they may know the files by
     /// names that a manifest has given them.
     async fn collect(&self) {
+        let Some(collector) = &self.collector else {
+            return;
+        };
         info!("Collecting static as static file changed");
-        match self.collector.run(|| {}).await {
+        match collector.run(|| {}).await {
             Ok(()) | Err(TaskFailure::Stopped) => {}
             Err(failure) => {
                 let traceback = match &failure {

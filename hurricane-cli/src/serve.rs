@@ -150,7 +150,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     if develop.autoreload {
         let reload = Reload {
             pool: pool.clone(),
-            collector: collector.clone(),
+            collector: Some(collector.clone()),
             static_watch: develop.static_watch.clone(),
         };
         reload.start()?;

@@ -1,7 +1,9 @@
 //! `manage.py consume`: where its options come from, what it says, and what it becomes.
 
+use std::{fs, path::Path};
+
 use super::{Admin, broker, name};
-use crate::harness::{Launch, get};
+use crate::harness::{Launch, get, until_true};
 
 /// What a project that logs has in its settings.
 const LOGGING: &str = "LOGGING = {'version': 1, 'disable_existing_loggers': False,
@@ -129,4 +131,42 @@ fn without_reconnect_the_end_of_the_broker_is_the_end() {
         "WARNING  hurricane.amqp.general Channel 1 was closed: Transport indicated EOF",
     );
     assert_eq!(server.ended().code, Some(11));
+}
+
+#[test]
+fn new_code_handles_messages() {
+    let (admin, exchange, queue) = (Admin::new(), name("shop"), name("reload"));
+    let (host, port) = address();
+    let launch = Launch::manage_consume("reloaded_handlers.Handler", LOGGING);
+    let code = |text: &str| {
+        format!(
+            "from hurricane.amqp.basehandler import TopicHandler\n\n\nclass Handler(TopicHandler):\n    def on_message(self, channel, deliver, properties, body):\n        print({text:?}, body.decode(), flush=True)\n        self.acknowledge_message(deliver.delivery_tag)\n"
+        )
+    };
+    let file = launch.dir().join("reloaded_handlers.py");
+    fs::write(&file, code("first")).unwrap();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
+    let path = std::env::join_paths([launch.dir(), &package]).unwrap();
+    let server = launch
+        .env("PYTHONPATH", path)
+        .arg("--amqp-host", host)
+        .arg("--amqp-port", port)
+        .arg("--queue", &queue)
+        .arg("--exchange", &exchange)
+        .flag("--autoreload")
+        .start_consuming();
+    admin.publish(&exchange, &queue, b"one");
+    server.wait_for_line("first one");
+    fs::write(&file, "this is no Python").unwrap();
+    server.wait_for_line("did not become ready, the old one goes on");
+    admin.publish(&exchange, &queue, b"two");
+    server.wait_for_line("first two");
+    fs::write(&file, code("second")).unwrap();
+    server.wait_for_line("reloaded_handlers.py modified; starting new workers");
+    until_true("the new code is at work", || {
+        server.stdout().matches("Autoreload was performed").count() == 2
+    });
+    admin.publish(&exchange, &queue, b"three");
+    server.wait_for_line("second three");
+    server.stop();
 }

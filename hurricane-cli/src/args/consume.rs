@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{LogArgs, ProbeArgs, WebhookArgs};
+use super::{LogArgs, ProbeArgs, WebhookArgs, develop::ReloadArgs};
 use crate::value::{self, Arguments, Lines};
 
 #[derive(Debug, Args)]
@@ -31,6 +31,8 @@ pub(crate) struct ConsumeArgs {
     pub(crate) end: EndArgs,
     #[command(flatten)]
     pub(crate) webhook: WebhookArgs,
+    #[command(flatten)]
+    pub(crate) reload: ReloadArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

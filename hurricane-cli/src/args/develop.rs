@@ -60,3 +60,26 @@ pub(crate) struct DevelopArgs {
     #[arg(long, env = "HURRICANE_PYCHARM_PORT", value_name = "PORT")]
     pub(crate) pycharm_port: Option<u16>,
 }
+
+/// Reloading of the handlers of messages.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Development")]
+pub(crate) struct ReloadArgs {
+    /// Replace the workers when a file changes that the handlers were loaded from
+    ///
+    /// New workers are ready before the old ones are given no more messages. While new code does
+    /// not load, the old code goes on. Queues and bindings stay those of the start.
+    #[arg(long, env = "HURRICANE_AUTORELOAD", value_parser = value::boolean)]
+    pub(crate) autoreload: bool,
+
+    /// The same as --autoreload
+    #[arg(long, env = "HURRICANE_DEBUG", value_parser = value::boolean)]
+    pub(crate) debug: bool,
+}
+
+impl ReloadArgs {
+    /// Whether either is given.
+    pub(crate) fn is_on(&self) -> bool {
+        self.autoreload || self.debug
+    }
+}

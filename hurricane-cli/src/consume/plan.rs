@@ -79,7 +79,10 @@ impl Plan {
             static_files: false,
             media_files: false,
             start_timeout: work.start_timeout,
-            develop: DevelopConfig::default(),
+            develop: DevelopConfig {
+                tell_files: args.reload.is_on(),
+                ..DevelopConfig::default()
+            },
         };
         Ok(Self {
             connection,
