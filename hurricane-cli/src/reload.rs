@@ -48,13 +48,19 @@ impl Reload {
         let mut telling: Option<JoinHandle<()>> = None;
         loop {
             watch.follow(&loaded.borrow_and_update());
-            let first = tokio::select! {
-                Ok(()) = loaded.changed() => continue,
-                Some(change) = changes.recv() => change,
-                else => return,
-            };
-            let Some(concern) = watch.heed(&first) else {
-                continue;
+            // Most of what happens in a folder may be of no concern, such as writing a database.
+            let (first, concern) = loop {
+                let change = tokio::select! {
+                    Ok(()) = loaded.changed() => {
+                        watch.follow(&loaded.borrow_and_update());
+                        continue;
+                    }
+                    Some(change) = changes.recv() => change,
+                    else => return,
+                };
+                if let Some(concern) = watch.heed(&change) {
+                    break (change, concern);
+                }
             };
             let mut concerns = BTreeSet::from([concern]);
             let begun = Instant::now();
