@@ -18,7 +18,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEXT_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// Takes webhooks, and gives them all the same answer.
-struct Receiver {
+pub(crate) struct Receiver {
     port: u16,
     posts: mpsc::Receiver<Post>,
 }
@@ -50,11 +50,11 @@ impl Receiver {
         Self { port, posts }
     }
 
-    fn takes() -> Self {
+    pub(crate) fn takes() -> Self {
         Self::start("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
@@ -65,7 +65,7 @@ impl Receiver {
     }
 
     /// Type and status of what is posted until the end of the process.
-    fn until_shutdown(&self) -> Vec<String> {
+    pub(crate) fn until_shutdown(&self) -> Vec<String> {
         let mut told = Vec::new();
         while !told
             .last()

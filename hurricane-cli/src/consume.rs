@@ -16,7 +16,7 @@ use hurricane_core::{
     Lifecycle, Phase, Probe, ProbeConfig, ProbeServer, Probes, Registry, Signals, Traffic,
     Webhook as _, async_trait, probe::Bound,
 };
-use hurricane_python::{About, Desk, Pool};
+use hurricane_python::{About, Desk, Pool, ProjectWebhooks, StartError};
 use tokio::{
     runtime::Handle,
     task::{JoinError, JoinSet},
@@ -66,11 +66,13 @@ async fn consume(args: &ConsumeArgs, log: &Log) -> Result<()> {
     let pool = Pool::for_desk(plan.pool.clone(), desk.clone());
     let lifecycle = Lifecycle::new();
     let mut registry = Registry::new();
-    for webhook in webhook::of(&args.webhook)? {
+    let project = pool.webhooks();
+    let urls = webhook::urls(&args.webhook);
+    for (url, webhook) in urls.zip(webhook::of(&args.webhook)?) {
         let checked = webhook.validate();
         checked
             .map_err(|error| Usage(format!("--webhook-url: {:#}", anyhow::Error::from(error))))?;
-        registry.add_webhook(webhook)?;
+        registry.add_webhook(project.before(url, webhook))?;
     }
     for (check, probes) in pool.checks() {
         registry.add_check(check, probes)?;
@@ -127,6 +129,7 @@ async fn consume(args: &ConsumeArgs, log: &Log) -> Result<()> {
             lifecycle: &lifecycle,
             dispatcher: &dispatcher,
             probes: &probes,
+            project: &project,
         },
         &mut signals,
         probe_server.as_mut(),
@@ -169,6 +172,7 @@ struct Parts<'a> {
     lifecycle: &'a Lifecycle,
     dispatcher: &'a Dispatcher,
     probes: &'a Arc<Probes>,
+    project: &'a ProjectWebhooks,
 }
 
 /// From the workers to the last message.
@@ -185,14 +189,18 @@ async fn live(
         lifecycle,
         dispatcher,
         probes,
+        project,
     } = parts;
     let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
     let start = async {
-        if args.reload.is_on() {
-            pool.start_at_last(nowhere).await
+        let about = if args.reload.is_on() {
+            pool.start_at_last(nowhere).await?
         } else {
-            pool.start(nowhere).await
-        }
+            pool.start(nowhere).await?
+        };
+        project.ask().await;
+        pool.pass_startup_checks().await;
+        Ok::<_, StartError>(about)
     };
     let started = tokio::select! {
         biased;

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use super::{Admin, broker, name};
 use crate::harness::{Launch, get, until_true};
+use crate::webhooks::Receiver;
 
 /// What a project that logs has in its settings.
 const LOGGING: &str = "LOGGING = {'version': 1, 'disable_existing_loggers': False,
@@ -169,4 +170,26 @@ fn new_code_handles_messages() {
     admin.publish(&exchange, &queue, b"three");
     server.wait_for_line("second three");
     server.stop();
+}
+
+#[test]
+fn webhooks_are_told_and_those_of_the_project_run_in_python() {
+    let receiver = Receiver::takes();
+    let (_, queue) = (Admin::new(), name("webhooks"));
+    let server = consume("from dropin import hooks")
+        .env("AMQP_URL", broker::uri())
+        .arg("--queue", &queue)
+        .arg("--webhook-url", receiver.url())
+        .start_consuming();
+    assert_eq!(get(server.probe_port(), "/alive").status, 200);
+    server.wait_for_note(&format!("liveness succeeded {}", receiver.url()));
+    server.stop();
+    let told = receiver.until_shutdown();
+    for event in ["startup succeeded", "drain succeeded", "shutdown succeeded"] {
+        assert!(told.iter().any(|told| told == event), "{told:?}");
+    }
+    assert!(
+        !told.iter().any(|told| told.starts_with("liveness")),
+        "{told:?}"
+    );
 }
