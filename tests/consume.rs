@@ -105,6 +105,22 @@ impl Admin {
         });
     }
 
+    /// Fills a durable queue with numbers from 0, in any order.
+    fn fill_with_numbers(&self, queue: &str, count: usize) {
+        self.declare(queue);
+        self.runtime.block_on(async {
+            let mut publishing = tokio::task::JoinSet::new();
+            for number in 0..count {
+                let publication = Publication::new("", queue, number.to_string());
+                let publisher = self.publisher.clone();
+                publishing.spawn(async move { publisher.publish(publication).await });
+            }
+            while let Some(published) = publishing.join_next().await {
+                published.unwrap().unwrap();
+            }
+        });
+    }
+
     /// Messages that wait in a durable queue; none when there is no such queue.
     fn depth(&self, queue: &str) -> Option<u32> {
         self.runtime.block_on(async {

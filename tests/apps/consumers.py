@@ -54,6 +54,15 @@ class Counting(TopicHandler):
         self.acknowledge_message(basic_deliver.delivery_tag)
 
 
+class Sleepy(TopicHandler):
+    """Takes its time for each."""
+
+    def on_message(self, channel, basic_deliver, properties, body):
+        time.sleep(0.05)
+        notes.note(body.decode())
+        self.acknowledge_message(basic_deliver.delivery_tag)
+
+
 class Concurrent(TopicHandler):
     """Many at the same time: nobody passes before eight are there."""
 

@@ -36,6 +36,66 @@ fn what_a_worker_had_in_hand_when_it_was_killed_comes_again() {
     assert!(log.contains("Worker ended unexpectedly"), "{log}");
 }
 
+/// Workers and the consumer itself are killed in the middle of their work, again and again.
+#[test]
+fn no_message_is_lost_whoever_is_killed() {
+    const COUNT: usize = 6_000;
+    let (admin, queue) = (Admin::new(), name("chaos"));
+    admin.fill_with_numbers(&queue, COUNT);
+    let mut seen = BTreeSet::new();
+    for round in 1..=4 {
+        let server = consume("Counting", &queue)
+            .arg("--workers", 2)
+            .arg("--concurrency", 2)
+            .start_consuming();
+        for killed in 0..2 {
+            let goal = seen.len() + (killed + 1) * 400;
+            until_true("it is at work", || {
+                let new = server
+                    .notes()
+                    .into_iter()
+                    .filter(|note| !seen.contains(note));
+                seen.len() + new.count() >= goal || admin.depth(&queue) == Some(0)
+            });
+            kill(server.wait_for_workers(2 + killed)[killed], Signal::KILL);
+        }
+        if round == 4 {
+            until_true("all have come", || {
+                let notes = server.notes().into_iter();
+                BTreeSet::from_iter(notes).union(&seen).count() == COUNT
+            });
+            server.stop();
+            break;
+        }
+        server.signal(Signal::KILL);
+        seen.extend(server.notes());
+        assert_eq!(server.ended().code, Some(128 + 9));
+    }
+    assert_eq!(
+        admin.depth(&queue),
+        Some(0),
+        "what was done is acknowledged"
+    );
+}
+
+#[test]
+fn a_stop_with_500_messages_in_hand_gives_back_all_that_was_not_begun() {
+    let (admin, queue) = (Admin::new(), name("stop-500"));
+    admin.fill_with_numbers(&queue, 500);
+    let server = consume("Sleepy", &queue)
+        .arg("--prefetch", 0)
+        .start_consuming();
+    until_true("it has all of them", || {
+        !server.notes().is_empty() && admin.depth(&queue) == Some(0)
+    });
+    server.signal(Signal::TERM);
+    server.wait_for_line("Terminating");
+    let notes = server.notes();
+    assert_eq!(server.ended().code, Some(0));
+    assert!(notes.len() < 500, "it did not wait for all of them");
+    admin.until_depth(&queue, u32::try_from(500 - notes.len()).unwrap());
+}
+
 #[test]
 fn a_message_that_kills_its_worker_does_so_a_bounded_number_of_times() {
     let (admin, queue, dead) = (Admin::new(), name("die"), name("dead"));
