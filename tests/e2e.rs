@@ -16,6 +16,8 @@ mod debugging;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod drop_in;
+#[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
 mod faults;
