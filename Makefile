@@ -16,7 +16,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 HURRICANE := $(TARGET)/release/hurricane
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel demo demo-asgi test autobahn bench lint features api api-update package docs clean
+.PHONY: help setup build wheel wheel-test demo demo-asgi test autobahn bench lint features api api-update package docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,9 @@ build: ## Build the hurricane binary
 
 wheel: $(VENV_DIR)/.stamp ## Build the wheel, with the binary and the Python package, into target/wheels
 	$(VENV_PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir target/wheels .
+
+wheel-test: wheel ## Serve the example from the wheel, on a file system that cannot be written
+	$(VENV_PYTHON) tests/wheel.py target/wheels/hurricane_server-*.whl
 
 demo: build $(VENV_DIR)/.stamp ## Serve the Django example on PORT, its probes on PROBE_PORT
 	@set -e; cd $(EXAMPLE); \
