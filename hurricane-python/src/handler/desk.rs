@@ -633,3 +633,6 @@ impl Clerk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
