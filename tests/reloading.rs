@@ -177,8 +177,8 @@ STATIC_URL, STATIC_ROOT, STATICFILES_DIRS = 'static/', folder / 'collected', [fo
 TEMPLATES = [{'BACKEND': 'django.template.backends.django.DjangoTemplates', 'DIRS': [folder / 'templates']}]
 ";
 
-fn project() -> Launch {
-    let launch = Launch::manage(PROJECT).flag("--static");
+fn project(settings: &str) -> Launch {
+    let launch = Launch::manage(&format!("{PROJECT}{settings}")).flag("--static");
     for folder in ["collected", "source/css", "templates/polls"] {
         fs::create_dir_all(launch.dir().join(folder)).unwrap();
     }
@@ -189,7 +189,7 @@ fn project() -> Launch {
 
 #[test]
 fn a_template_is_a_reason_to_reload() {
-    let server = project().env("HURRICANE_AUTORELOAD", "1").start();
+    let server = project("").env("HURRICANE_AUTORELOAD", "1").start();
     assert_eq!(server.wait_for_workers(1).len(), 1);
     fs::write(server.dir().join("templates/polls/index.html"), "Hello").unwrap();
     server.wait_for_line("index.html modified; starting new workers");
@@ -200,18 +200,23 @@ fn a_template_is_a_reason_to_reload() {
 
 #[test]
 fn static_files_that_change_are_collected() {
-    let launch = project().flag("--autoreload");
-    let source = launch.dir().join("source");
-    let server = launch.arg("--static-watch", source.display()).start();
-    server.wait_for_line("Watching static files for any changes");
-    server.wait_for_line(&format!("Watching path {}.", source.display()));
-    fs::write(source.join("css/base.css"), "two").unwrap();
-    server.wait_for_line("Collecting static as static file changed");
-    wait_for_reloads(&server, 1);
-    assert_eq!(get(server.port(), "/static/css/base.css").text(), "two");
-    let kept = get(server.port(), "/static/kept.css").status;
-    assert_eq!(kept, 200, "nothing is cleared away");
-    server.stop();
+    let settings = "AUTORELOAD, STATIC_WATCH = True, [str(folder / 'source')]";
+    let given = project("").flag("--autoreload");
+    let source = given.dir().join("source");
+    let given = given.arg("--static-watch", source.display());
+    for launch in [given, project(settings)] {
+        let source = launch.dir().join("source");
+        let server = launch.start();
+        server.wait_for_line("Watching static files for any changes");
+        server.wait_for_line(&format!("Watching path {}.", source.display()));
+        fs::write(source.join("css/base.css"), "two").unwrap();
+        server.wait_for_line("Collecting static as static file changed");
+        wait_for_reloads(&server, 1);
+        assert_eq!(get(server.port(), "/static/css/base.css").text(), "two");
+        let kept = get(server.port(), "/static/kept.css").status;
+        assert_eq!(kept, 200, "nothing is cleared away");
+        server.stop();
+    }
 }
 
 #[test]
