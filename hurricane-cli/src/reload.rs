@@ -23,6 +23,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// So long is waited for that at most.
 const UNREST: Duration = Duration::from_secs(2);
 
+/// So many changes are remembered that do not matter as long as the code loads.
+const IGNORED: usize = 1000;
+
 /// What is done when files change.
 pub(crate) struct Reload {
     pub(crate) pool: Pool,
@@ -49,17 +52,29 @@ impl Reload {
         loop {
             watch.follow(&loaded.borrow_and_update());
             // Most of what happens in a folder may be of no concern, such as writing a database.
+            let mut ignored = Vec::new();
             let (first, concern) = loop {
                 let change = tokio::select! {
+                    biased;
                     Ok(()) = loaded.changed() => {
                         watch.follow(&loaded.borrow_and_update());
-                        continue;
+                        if !watch.is_broken() {
+                            continue;
+                        }
+                        // What came while the new code failed to load may be what it lacked.
+                        let matters = |change: Change| Some((watch.heed(&change)?, change));
+                        match ignored.drain(..).find_map(matters) {
+                            Some((concern, change)) => break (change, concern),
+                            None => continue,
+                        }
                     }
                     Some(change) = changes.recv() => change,
                     else => return,
                 };
-                if let Some(concern) = watch.heed(&change) {
-                    break (change, concern);
+                match watch.heed(&change) {
+                    Some(concern) => break (change, concern),
+                    None if ignored.len() < IGNORED => ignored.push(change),
+                    None => {}
                 }
             };
             let mut concerns = BTreeSet::from([concern]);

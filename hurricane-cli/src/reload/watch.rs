@@ -100,6 +100,11 @@ impl Watch {
         self.watch(&self.home.clone(), RecursiveMode::NonRecursive);
     }
 
+    /// Whether the application could not be loaded the last time.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
     /// What a change is about, if it matters.
     pub(super) fn heed(&mut self, change: &Change) -> Option<Concern> {
         let path = change.path.as_path();
