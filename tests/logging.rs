@@ -21,9 +21,15 @@ fn launch(level: &str) -> Launch {
 
 fn port(server: &Server) -> u16 {
     let line = server.wait_for_line("Starting HTTP Server on port ");
-    // The port is open by then.
-    server.wait_for_line("Startup time is ");
-    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    wait_until_open(line.rsplit_once(' ').unwrap().1.parse().unwrap())
+}
+
+/// The port is named before it is open.
+fn wait_until_open(port: u16) -> u16 {
+    until_true("the port takes connections", || {
+        Connection::try_open(port).is_ok()
+    });
+    port
 }
 
 #[test]
@@ -135,9 +141,7 @@ fn a_file_is_written_by_python() {
         let (port, _) = rest.split_once('\n')?;
         port.parse().ok()
     });
-    until_true("the port takes connections", || {
-        Connection::try_open(port).is_ok()
-    });
+    wait_until_open(port);
     assert_eq!(get(port, "/doesnotexist").status, 404);
     let line = " WARNING  hurricane.server.access 404 GET /doesnotexist (127.0.0.1) ";
     until_true("the request is in the file", || log().contains(line));
@@ -209,10 +213,7 @@ structlog.configure(processors=[structlog.processors.add_log_level, structlog.pr
     let said: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(said["level"], "info");
     let port = said["event"].as_str().unwrap().rsplit_once(' ').unwrap().1;
-    let port = port.parse().unwrap();
-    until_true("the port takes connections", || {
-        Connection::try_open(port).is_ok()
-    });
+    let port = wait_until_open(port.parse().unwrap());
     assert_eq!(get(port, "/doesnotexist?a").status, 404);
     let line = server.wait_for_line("TX GET /doesnotexist?a ");
     let said: serde_json::Value = serde_json::from_str(&line).unwrap();
