@@ -45,6 +45,7 @@ async def form(request):
 
 
 async def leave(request):
+    note("starlette waits for the client to leave")
     while not await request.is_disconnected():
         await asyncio.sleep(0.01)
     note("starlette saw the client leave")

@@ -21,6 +21,7 @@ fn starlette_is_served() {
     assert_eq!(get(port, "/file").body.len(), 1_000_000);
     server.wait_for_note("starlette after the file");
     let connection = Connection::begin(port, &Request::new("GET", "/leave"));
+    server.wait_for_note("starlette waits for the client to leave");
     drop(connection);
     server.wait_for_note("starlette saw the client leave");
     server.stop();
