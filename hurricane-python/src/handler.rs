@@ -87,7 +87,7 @@ pub struct HandlerFacts {
     pub is_async: bool,
 }
 
-/// A handler in Python, as a consumer sees it; made by [`Desk::handler`].
+/// A handler in Python, as a consumer sees it; made by [`Desk::handlers`].
 #[derive(Clone, Debug)]
 pub struct PythonHandler {
     desk: Desk,
