@@ -80,8 +80,11 @@ class Tasks(unittest.TestCase):
                     server.command_task([["nothing"]], loop=loop)
                 finally:
                     print("raised")
-            threading.Thread(target=task).start()
+            tasks = threading.Thread(target=task)
+            tasks.start()
             loop.run_forever()
+            # Two threads that print at once put their words on one line.
+            tasks.join()
             print("stopped")
         """)
         self.assertEqual(said[2:4], ["ERROR Unknown command: 'nothing'",
