@@ -117,7 +117,11 @@ async fn consume(args: &ConsumeArgs, log: &Log) -> Result<()> {
     }
     let mut probe_server = match bound {
         Some(bound) => Some(bound.spawn(Arc::clone(&probes))?),
-        None => None,
+        None => {
+            let probes = Arc::clone(&probes);
+            tokio::spawn(async move { probes.watch().await });
+            None
+        }
     };
 
     let result = live(

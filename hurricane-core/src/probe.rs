@@ -43,6 +43,7 @@ mod render;
 mod routes;
 mod service;
 mod state;
+mod watch;
 
 /// Configures the probes and their server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,9 @@ pub struct ProbeConfig {
     /// How long a heartbeat, such as that of the main runtime, may be late before the probes and the metrics show it as
     /// stalled. Liveness fails only when it is older than [`CheckPolicy::max_age`].
     pub stall_after: Duration,
+    /// How long nobody may ask for liveness or readiness before the process does so itself, to tell the webhooks of
+    /// changes; without webhooks that want to hear of them it never does.
+    pub watch_every: Duration,
     /// How long a client may take to send the head of a request, or nothing at all.
     pub header_timeout: Duration,
     /// Most bytes in the head of a request.
@@ -88,7 +92,8 @@ pub struct Bound {
 
 /// A probe server at work, on a thread and a runtime of its own.
 ///
-/// It answers while the main runtime is blocked. Dropping it stops it too, but waits for nothing.
+/// It answers while the main runtime is blocked, and [watches](Probes::watch) for webhooks. Dropping it stops it too, but
+/// waits for nothing.
 ///
 /// # Examples
 ///
@@ -210,6 +215,7 @@ impl Default for ProbeConfig {
             details: Details::default(),
             policy: CheckPolicy::default(),
             stall_after: TOLERANCE,
+            watch_every: Duration::from_secs(5),
             // Keeps port scanners and the like from holding connections open.
             header_timeout: Duration::from_secs(5),
             max_header_bytes: 8 * 1024,
@@ -325,6 +331,10 @@ async fn answer(
     if let Some(exposition) = probes.exposition().cloned() {
         tokio::spawn(upkeep(exposition));
     }
+    tokio::spawn({
+        let probes = Arc::clone(&probes);
+        async move { probes.watch().await }
+    });
     let stop = async {
         // An error means that the server was dropped, which stops it as well.
         let _ = stopped.await;

@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -18,7 +15,7 @@ use tracing::info;
 #[cfg(feature = "prometheus")]
 use tracing::warn;
 
-use super::{Details, PathError, Paths, ProbeConfig};
+use super::{Details, PathError, Paths, ProbeConfig, watch::Health};
 #[cfg(feature = "prometheus")]
 use crate::{
     Exposition,
@@ -78,6 +75,7 @@ pub struct Probes {
     #[cfg(feature = "prometheus")]
     exposition: Option<Exposition>,
     dispatcher: Option<Dispatcher>,
+    watch_every: Duration,
     liveness: Health,
     readiness: Health,
 }
@@ -100,10 +98,6 @@ pub struct Verdict {
     /// Names in the [`Selection`] that nothing of this probe has.
     pub unknown: Vec<String>,
 }
-
-/// What a probe last said, to see when it changes.
-#[derive(Debug, Default)]
-struct Health(AtomicU8);
 
 /// The name under which the stage of the process's life is reported.
 const LIFECYCLE: &str = "lifecycle";
@@ -148,6 +142,7 @@ impl Probes {
             #[cfg(feature = "prometheus")]
             exposition: None,
             dispatcher: None,
+            watch_every: config.watch_every,
             liveness: Health::default(),
             readiness: Health::default(),
         })
@@ -436,19 +431,34 @@ impl Probes {
         }
     }
 
+    /// What the webhooks are told of, and what it was last; nothing for the startup probe, which changes once.
+    pub(super) fn health(&self, probe: Probe) -> Option<(EventKind, &Health)> {
+        match probe {
+            Probe::Liveness => Some((EventKind::Liveness, &self.liveness)),
+            Probe::Readiness => Some((EventKind::Readiness, &self.readiness)),
+            Probe::Startup => None,
+        }
+    }
+
+    /// Whether there is a webhook that wants to hear of it.
+    pub(super) fn tells(&self, kind: EventKind) -> bool {
+        let dispatcher = self.dispatcher.as_ref();
+        dispatcher.is_some_and(|dispatcher| dispatcher.wants(kind))
+    }
+
+    pub(super) fn watch_every(&self) -> Duration {
+        self.watch_every
+    }
+
     fn tell(&self, verdict: Verdict) -> Verdict {
-        let passed = verdict.passed();
-        let (kind, health) = match verdict.probe {
-            Probe::Liveness => (EventKind::Liveness, &self.liveness),
-            Probe::Readiness => (EventKind::Readiness, &self.readiness),
-            Probe::Startup => return verdict,
+        let status = if verdict.passed() {
+            EventStatus::Succeeded
+        } else {
+            EventStatus::Failed
         };
-        if health.change(passed) {
-            let status = if passed {
-                EventStatus::Succeeded
-            } else {
-                EventStatus::Failed
-            };
+        if let Some((kind, health)) = self.health(verdict.probe)
+            && health.change(status)
+        {
             info!("The {kind} probe changed: {status}");
             if let Some(dispatcher) = &self.dispatcher {
                 dispatcher.send(Event::new(kind, status));
@@ -513,16 +523,6 @@ impl Verdict {
             excluded: report.excluded,
             unknown: report.unknown,
         }
-    }
-}
-
-// === impl Health ===
-
-impl Health {
-    /// Takes note of an answer; returns whether it differs from the last one, or is the first.
-    fn change(&self, passed: bool) -> bool {
-        let now = 1 + u8::from(passed);
-        self.0.swap(now, Relaxed) != now
     }
 }
 

@@ -123,12 +123,15 @@ impl BoundServer {
         let mut signals = Signals::install().map_err(ServeError::Signals)?;
         let spawn = |bound: probe::Bound| bound.spawn(Arc::clone(&hurricane.probes));
         let mut probe = probe.map(spawn).transpose()?;
-        // Usually the probe server's work. Dropped at the end, the set ends its task.
-        #[cfg(feature = "prometheus")]
-        let mut upkeep = task::JoinSet::new();
-        #[cfg(feature = "prometheus")]
-        if let (None, Some(exposition)) = (&probe, hurricane.probes.exposition()) {
-            upkeep.spawn(probe::upkeep(exposition.clone()));
+        // Usually the probe server's work. Dropped at the end, the set ends its tasks.
+        let mut chores = task::JoinSet::new();
+        if probe.is_none() {
+            #[cfg(feature = "prometheus")]
+            if let Some(exposition) = hurricane.probes.exposition() {
+                chores.spawn(probe::upkeep(exposition.clone()));
+            }
+            let probes = Arc::clone(&hurricane.probes);
+            chores.spawn(async move { probes.watch().await });
         }
 
         let served = live(&mut hurricane, listener, app, probe.as_mut(), &mut signals).await;

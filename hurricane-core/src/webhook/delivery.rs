@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Event, Webhook, chain};
+use super::{Event, EventKind, Webhook, chain};
 use crate::names;
 
 /// Events that may wait for one webhook; a process has few events, so this many mean that the receiver is gone.
@@ -143,6 +143,13 @@ impl Dispatcher {
                 closed: AtomicBool::new(false),
             }),
         }
+    }
+
+    /// Whether there is a webhook that wants to hear of such events.
+    #[must_use]
+    pub fn wants(&self, kind: EventKind) -> bool {
+        let mut lanes = self.shared.lanes.iter();
+        lanes.any(|lane| lane.webhook.wants(kind))
     }
 
     /// Queues the event for every webhook that wants it; never waits.
