@@ -255,6 +255,7 @@ fn verbose_names_every_check() {
     ] {
         assert!(text.contains(check), "{check} in {text}");
     }
+    assert!(!text.contains("event loop"), "there is none: {text}");
     assert_eq!(ask(&server, "/startup?verbose").0, 200);
     server.stop();
 }

@@ -113,10 +113,6 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
             let gateway = gateway.clone();
             move || std::future::ready(gateway.loop_lag().unwrap_or_default().as_secs_f64())
         };
-        let check = pool.loop_check(args.probe.check_max_age);
-        if !develop.config.has_debugger() {
-            builder = builder.check(check, [Probe::Liveness, Probe::Readiness]);
-        }
         builder = builder
             .metric(metric_fn(WEBSOCKETS, "WebSockets that are open.", sockets))
             .metric(metric_fn(
@@ -182,6 +178,8 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
         let root_path = args.app.root_path.clone();
         let announcement = Arc::clone(&announcement);
         let autoreload = develop.autoreload;
+        let loop_check =
+            (!develop.config.has_debugger()).then(|| pool.loop_check(args.probe.check_max_age));
         async move || {
             let (address, probe_port) = *address
                 .get()
@@ -191,6 +189,11 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
             } else {
                 pool.start(address).await?
             };
+            // Only now it is known whether there is an event loop.
+            if let Some(check) = loop_check.filter(|_| about.interface != Interface::Wsgi) {
+                let both = [Probe::Liveness, Probe::Readiness];
+                probes.checks().add(check, both)?;
+            }
             project.ask().await;
             pool.pass_startup_checks().await;
             probes.rehearse().await;

@@ -80,7 +80,7 @@ pub struct LoopCheck {
 impl Pool {
     /// A check that fails when the event loop of a worker has not turned for longer than `limit`:
     /// a call that blocks holds up all requests that the loop has in hand. It asks nothing of the
-    /// loop, which tells by itself once a second, and passes where there is no event loop.
+    /// loop, which tells by itself once a second, and passes while no worker has one.
     #[must_use]
     pub fn loop_check(&self, limit: Duration) -> LoopCheck {
         LoopCheck {
