@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Connection, Launch, Server, get, until, until_true};
+use crate::harness::{Connection, Launch, Request, Server, get, until, until_true};
 
 /// The format that users of django-hurricane have in their projects.
 const LOGGING: &str = "
@@ -233,5 +233,25 @@ structlog.configure(processors=[structlog.processors.add_log_level, structlog.pr
     );
     assert_eq!(said["remote_ip"], "127.0.0.1");
     assert!(said["request_time"].as_f64().unwrap() > 0.0, "{line}");
+    assert_eq!(
+        (&said["id"], &said["traceparent"]),
+        (&"n/a".into(), &"n/a".into())
+    );
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = Request::new("GET", "/?b")
+        .header("X-Request-ID", "a7\"} traceparent=forged")
+        .header("traceparent", parent);
+    assert_eq!(request.send(port).status, 200);
+    let line = server.wait_for_line("TX GET /?b ");
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&said["id"], &said["traceparent"]),
+        (&"n/a".into(), &parent.into())
+    );
+    let request = Request::new("GET", "/?c").header("X-Request-ID", "a7\"}");
+    assert_eq!(request.send(port).status, 200);
+    let line = server.wait_for_line("TX GET /?c ");
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(said["id"], "a7\"}");
     server.stop();
 }

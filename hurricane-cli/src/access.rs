@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hurricane_core::server::ConnectInfo;
 use tower::Service;
 
@@ -16,11 +16,19 @@ use crate::log::ACCESS;
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog<S> {
     inner: S,
+    has_ids: bool,
+}
+
+/// What a request says of where it belongs, as structlog is told it.
+struct Ids {
+    id: String,
+    traceparent: String,
 }
 
 impl<S> AccessLog<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
+    /// `has_ids` has the lines say where a request belongs.
+    pub(crate) fn new(inner: S, has_ids: bool) -> Self {
+        Self { inner, has_ids }
     }
 }
 
@@ -45,12 +53,35 @@ where
         let uri = request.uri().clone();
         let client = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let client = client.map(|client| client.0.ip().to_canonical());
+        let ids = self.has_ids.then(|| Ids::of(request.headers()));
         let response = self.inner.call(request);
         Box::pin(async move {
             let response = response.await?;
-            line(&method, &uri, client, response.status(), start);
+            line(
+                &method,
+                &uri,
+                client,
+                response.status(),
+                start,
+                ids.as_ref(),
+            );
             Ok(response)
         })
+    }
+}
+
+impl Ids {
+    fn of(headers: &HeaderMap) -> Self {
+        // In the line a blank ends a field, so that what a client sends must not have one.
+        let text = |name: &str| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            let value = value.filter(|text| !text.is_empty() && !text.contains([' ', '\t']));
+            value.unwrap_or("n/a").to_owned()
+        };
+        Self {
+            id: text("x-request-id"),
+            traceparent: text("traceparent"),
+        }
     }
 }
 
@@ -60,6 +91,7 @@ fn line(
     client: Option<IpAddr>,
     status: http::StatusCode,
     start: Instant,
+    ids: Option<&Ids>,
 ) {
     let millis = start.elapsed().as_secs_f64() * 1000.0;
     let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
@@ -68,7 +100,18 @@ fn line(
     // The fields for machines, the message for people. Status decides on the level.
     macro_rules! log {
         ($level:ident) => {
-            tracing::$level!(target: ACCESS, "{code} {method} {uri} ({client}) {millis:.2}ms")
+            match ids {
+                None => tracing::$level!(
+                    target: ACCESS,
+                    "{code} {method} {uri} ({client}) {millis:.2}ms"
+                ),
+                Some(Ids { id, traceparent }) => tracing::$level!(
+                    target: ACCESS,
+                    id,
+                    traceparent,
+                    "{code} {method} {uri} ({client}) {millis:.2}ms"
+                ),
+            }
         };
     }
     match code {

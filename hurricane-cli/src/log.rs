@@ -28,6 +28,8 @@ const LOGGING: &str = "HURRICANE_LOGGING";
 pub(crate) struct Log {
     /// Whether the lines are those that users of django-hurricane wait for.
     pub(crate) is_djangos: bool,
+    /// Whether lines of the access log say where a request belongs.
+    pub(crate) has_ids: bool,
     dropped: Dropped,
     _guards: Vec<WorkerGuard>,
     _python: Option<python::Guard>,
@@ -64,6 +66,7 @@ pub(crate) fn init(args: &LogArgs, python: Option<&Path>) -> Log {
     if let Some(plan) = django::Plan::from_variable(LOGGING) {
         let filter = "warn,hurricane=debug,hurricane_core=debug,hurricane_python=debug";
         let python = python.filter(|_| plan.needs_python());
+        let has_ids = plan.has_ids();
         // Without a thread there is no server either.
         let python = python.and_then(|path| python::Lines::start(path.to_owned()).ok());
         let (lines, python) = python.unzip();
@@ -75,6 +78,7 @@ pub(crate) fn init(args: &LogArgs, python: Option<&Path>) -> Log {
             .init();
         return Log {
             is_djangos: true,
+            has_ids,
             dropped: Dropped {
                 appenders,
                 python: dropped,
@@ -121,6 +125,7 @@ pub(crate) fn init(args: &LogArgs, python: Option<&Path>) -> Log {
     }
     Log {
         is_djangos: false,
+        has_ids: false,
         dropped: Dropped {
             appenders,
             python: None,

@@ -270,7 +270,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
     if args.access.no_access_log {
         open(bound, app, place, probes).await?;
     } else {
-        open(bound, AccessLog::new(app), place, probes).await?;
+        open(bound, AccessLog::new(app, log.has_ids), place, probes).await?;
     }
     info!("Stopped");
     Ok(())

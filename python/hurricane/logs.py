@@ -35,7 +35,7 @@ def plan(loggers=SERVER):
 def logger_plan(logger):
     if has_structlog():
         # What it drops by its level is its own affair.
-        return {"name": logger.name, "level": logging.DEBUG, "handlers": [], "python": True}
+        return {"name": logger.name, "level": logging.DEBUG, "handlers": [], "python": True, "structlog": True}
     level = logging.CRITICAL + 1 if logger.disabled else logger.getEffectiveLevel()
     found = list(handlers_of(logger))
     try:
@@ -44,7 +44,7 @@ def logger_plan(logger):
         handlers, python = [handler_plan(handler) for handler in found], False
     except Other:
         handlers, python = [], bool(found)
-    return {"name": logger.name, "level": level, "handlers": handlers, "python": python}
+    return {"name": logger.name, "level": level, "handlers": handlers, "python": python, "structlog": False}
 
 
 def handlers_of(logger):

@@ -28,6 +28,8 @@ struct Logger {
     handlers: Vec<Handler>,
     /// Whether it takes Python to do what is asked for.
     python: bool,
+    /// Whether structlog logs, which is told more.
+    structlog: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,6 +92,11 @@ impl Plan {
     /// Whether there is a logger that takes Python.
     pub(super) fn needs_python(&self) -> bool {
         self.general.python || self.access.python
+    }
+
+    /// Whether lines of the access log say where a request belongs.
+    pub(super) fn has_ids(&self) -> bool {
+        self.access.structlog
     }
 }
 

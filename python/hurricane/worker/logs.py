@@ -9,8 +9,9 @@ import traceback
 
 from . import application, frame
 
-# An access line: `200 GET /path?query (127.0.0.1) 1.23ms`.
-ACCESS = re.compile(r"(?P<status>\d+) (?P<method>\S+) (?P<path>\S+) \((?P<remote_ip>\S+)\) (?P<request_time>[\d.]+)ms")
+# An access line: `200 GET /path?query (127.0.0.1) 1.23ms`, and for structlog where the request belongs.
+ACCESS = re.compile(r"(?P<status>\d+) (?P<method>\S+) (?P<path>\S+) \((?P<remote_ip>\S+)\) (?P<request_time>[\d.]+)ms"
+                    r"(?: id=(?P<id>\S+) traceparent=(?P<traceparent>\S+))?")
 
 
 def run(control):
@@ -72,4 +73,4 @@ def write_structlog(name, level, created, text):
     event = "TX {method} {path} {request_time}ms".format(**access.groupdict())
     logger.log(level, event, hurricane=True, protocol="http", method=access["method"], path=access["path"],
                status=int(access["status"]), request_time=float(access["request_time"]),
-               remote_ip=access["remote_ip"])
+               remote_ip=access["remote_ip"], id=access["id"] or "n/a", traceparent=access["traceparent"] or "n/a")
