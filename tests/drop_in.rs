@@ -1,7 +1,15 @@
 //! What users of django-hurricane rely on, as the document about migrating from it says: a project with nothing but
 //! `hurricane`, through `manage.py serve`.
 
-use crate::harness::{Launch, Request, get, post};
+use std::{env, ffi::OsString, iter, path::Path, process::Command};
+
+use serde_json::Value;
+
+use crate::{
+    harness::{Connection, Launch, Request, get, post, python},
+    logging::LOGGING,
+    webhooks::Receiver,
+};
 
 #[test]
 fn a_project_without_databases_is_alive_and_ready() {
@@ -94,4 +102,194 @@ fn what_is_tornados_is_told_where_it_is_imported() {
     let says =
         "hurricane.server.make_http_server is not there: Hurricane's server is not tornado's";
     assert!(ended.stderr.contains(says), "{}", ended.stderr);
+}
+
+#[test]
+fn requests_come_to_the_project_as_the_document_says() {
+    let settings = "MIDDLEWARE = ['dropin.web.Counting']";
+    let server = Launch::manage(settings)
+        .arg("--max-body-size", 1024)
+        .arg("--max-buffer-size", 4096)
+        .start();
+    let port = server.port();
+    let first = Request::new("POST", "http://elsewhere/meta?a=%20b")
+        .header("X_Under", "forged")
+        .header("X-Forwarded-For", "9.9.9.9")
+        .header("X-Forwarded-Proto", "https")
+        .chunked([&b"fo"[..], b"ur"])
+        .send(port);
+    assert!(first.header("date").is_some());
+    assert_eq!(first.header("server"), None);
+    let first = first.json();
+    for (name, value) in [
+        ("PATH_INFO", "/meta"),
+        ("QUERY_STRING", "a=%20b"),
+        ("SCRIPT_NAME", ""),
+        ("CONTENT_LENGTH", "4"),
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("body", "four"),
+        ("scheme", "http"),
+    ] {
+        assert_eq!(first[name], value, "{name} in {first}");
+    }
+    assert_eq!(first.get("HTTP_X_UNDER"), None, "{first}");
+    let second = Request::new("FOO", "/meta").send(port).json();
+    assert_eq!(second["method"], "FOO", "methods are Django's affair");
+    assert_eq!(second["made"], 1, "middleware is made once");
+    assert_eq!(
+        second["finished"][0], first["thread"],
+        "signals come on the request's thread"
+    );
+
+    assert_eq!(get(port, "/later").text(), "later");
+    let head = Request::new("HEAD", "/later").send(port);
+    assert_eq!(
+        (head.header("content-length"), head.body.len()),
+        (Some("5"), 0)
+    );
+    let nothing = get(port, "/nothing");
+    assert_eq!((nothing.status, nothing.body.len()), (204, 0));
+    assert_eq!(nothing.header("server"), Some("the project's"));
+
+    let mut stream = Connection::begin(port, &Request::new("GET", "/stream"));
+    assert_eq!(stream.head().unwrap().status, 200);
+    assert_eq!(stream.chunk().unwrap().as_deref(), Some(&b"first\n"[..]));
+    server.touch("go");
+    assert_eq!(stream.chunk().unwrap().as_deref(), Some(&b"second\n"[..]));
+
+    assert_eq!(post(port, "/meta", [b'x'; 1025]).status, 413);
+    let long = Request::new("GET", "/meta").header("X-Long", "x".repeat(5000));
+    assert_eq!(long.send(port).status, 431);
+    server.stop();
+}
+
+#[test]
+fn webhooks_have_the_payload_that_receivers_know() {
+    let receiver = Receiver::takes();
+    let launch = |settings: &str| {
+        let logging = LOGGING.replace("LEVEL", "'INFO'");
+        Launch::manage(&format!("{logging}\nHURRICANE_VERSION = '7.1'\n{settings}"))
+            .arg("--webhook-url", receiver.url())
+            .env("NO_PROXY", "127.0.0.1")
+    };
+    let nowhere = "DATABASES['default']['NAME'] = '/nowhere/db.sqlite3'";
+    for (launch, status, traceback) in [
+        (
+            launch("").arg("--command", "step fail"),
+            "failed",
+            "this step fails",
+        ),
+        (
+            launch(nowhere).flag("--check-migrations"),
+            "warning",
+            "unable to open database file",
+        ),
+    ] {
+        let ended = launch.run();
+        for line in [
+            format!("Webhook with a status {status} has been initiated"),
+            format!("Start sending startup webhook to {}", receiver.url()),
+            "Loop will be closed".to_owned(),
+        ] {
+            assert!(ended.stdout.contains(&line), "{line:?} in {}", ended.stdout);
+        }
+        let body = receiver.next_body();
+        let keys = [
+            "info",
+            "type",
+            "traceback",
+            "status",
+            "timestamp",
+            "podname",
+            "version",
+        ];
+        let at = keys.map(|key| {
+            body.find(&format!("\"{key}\":"))
+                .unwrap_or_else(|| panic!("{key} in {body}"))
+        });
+        assert!(at.is_sorted(), "{body}");
+        let payload: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(payload["info"], "Startup webhook");
+        assert_eq!(payload["status"], status);
+        assert_eq!(payload["version"], "7.1");
+        let told = payload["traceback"].as_str().unwrap();
+        assert!(
+            told.contains("Traceback") && told.contains(traceback),
+            "{told}"
+        );
+    }
+}
+
+/// Nobody probes: the server asks itself, after five seconds.
+#[test]
+fn webhooks_are_told_of_changes_that_nobody_probes_for() {
+    let check = "
+from django.core.checks import register
+@register('hurricane', deploy=True)
+def broken(**kwargs):
+    raise ValueError('broken')
+";
+    let receiver = Receiver::takes();
+    let server = Launch::manage(check)
+        .arg("--webhook-url", receiver.url())
+        .env("NO_PROXY", "127.0.0.1")
+        .flag("--no-probe")
+        .start();
+    let mut told: Vec<_> = (0..3).map(|_| receiver.next_summary()).collect();
+    told[1..].sort();
+    assert_eq!(
+        told,
+        [
+            "startup succeeded",
+            "liveness failed",
+            "readiness succeeded"
+        ]
+    );
+    server.stop();
+}
+
+/// Half a second of silence, and then no second try: in namespaces of its own, where the usual ports are free.
+#[test]
+fn it_fits_the_drivers_of_those_who_come_from_django_hurricane() {
+    let unshare = [
+        "unshare",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ];
+    let allowed = Command::new(unshare[0])
+        .args(&unshare[1..])
+        .arg("true")
+        .output();
+    if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
+        println!(
+            "skipped: this machine does not allow {}: {allowed:?}",
+            unshare.join(" ")
+        );
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let driven = Command::new(unshare[0])
+        .args(&unshare[1..])
+        .arg(python())
+        .arg(root.join("tests/dropin/drive.py"))
+        .arg(folder.path())
+        .env("PYTHONPATH", root.join("python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PATH", search_path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&driven.stderr);
+    assert!(driven.status.success(), "{said}");
+}
+
+/// With the binary under test before all others.
+fn search_path() -> OsString {
+    let binary = Path::new(env!("CARGO_BIN_EXE_hurricane")).parent().unwrap();
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = iter::once(binary.to_owned()).chain(env::split_paths(&path));
+    env::join_paths(folders).unwrap()
 }

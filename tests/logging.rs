@@ -5,7 +5,7 @@ use std::fs;
 use crate::harness::{Connection, Launch, Request, Server, get, until, until_true};
 
 /// The format that users of django-hurricane have in their projects.
-const LOGGING: &str = "
+pub(crate) const LOGGING: &str = "
 LOGGING = {
     'version': 1,
     'formatters': {'plain': {'format': '%(asctime)s %(levelname)-8s %(name)-12s %(message)s'}},

@@ -1,6 +1,6 @@
 //! `manage.py serve`: where its options come from, and what it becomes.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::harness::{Launch, get, python};
 
@@ -143,6 +143,108 @@ fn wrong_values_are_told_in_one_sentence() {
     let ended = Launch::manage("").env("PATH", "/nowhere").run();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("no binary 'hurricane'"));
+}
+
+/// The options of django-hurricane, a value for each, and what the binary calls them.
+const OPTIONS: [(&str, &str, &str); 26] = [
+    ("port", "8123", "port"),
+    ("probe-port", "8124", "probe-port"),
+    ("liveness-probe", "/l", "liveness-probe"),
+    ("readiness-probe", "/r", "readiness-probe"),
+    ("startup-probe", "/s", "startup-probe"),
+    ("metrics", "/m", "metrics"),
+    ("req-queue-len", "250", "req-queue-len"),
+    ("workers", "3", "threads"),
+    ("max-lifetime", "9", "max-lifetime"),
+    ("max-memory", "950", "max-memory"),
+    ("max-body-size", "1024", "max-body-size"),
+    ("max-buffer-size", "2048", "max-buffer-size"),
+    ("webhook-url", "http://h/", "webhook-url"),
+    ("command", "migrate --noinput", "command"),
+    ("static-watch", "/assets", "static-watch"),
+    ("debugger-port", "5679", "debugger-port"),
+    ("pycharm-host", "h", "pycharm-host"),
+    ("pycharm-port", "5680", "pycharm-port"),
+    ("static", "", "static"),
+    ("media", "", "media"),
+    ("autoreload", "", "autoreload"),
+    ("no-probe", "", "no-probe"),
+    ("no-metrics", "", "no-metrics"),
+    ("check-migrations", "", "check-migrations"),
+    ("check-migrations-apply", "", "check-migrations-apply"),
+    ("debugger", "", "debugger"),
+];
+
+#[test]
+fn every_option_of_django_hurricane_is_taken_from_each_of_its_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    // In the binary's place something that says what it is given.
+    let script = folder.path().join("hurricane");
+    let real = env!("CARGO_BIN_EXE_hurricane");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = options ] && exec {real} \"$@\"\nprintf '%s\\n' \"$@\"\nexec /usr/bin/env\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let launch = |settings: &str| {
+        Launch::manage(settings)
+            .without("--port")
+            .without("--probe-port")
+            .env("PATH", folder.path())
+    };
+    let variable = |name: &str| name.replace('-', "_").to_uppercase();
+    let settings = |prefix: &str| -> String {
+        let lines = OPTIONS.iter().map(|(name, value, _)| {
+            let value = match *value {
+                "" => "True".to_owned(),
+                number if number.parse::<u16>().is_ok() => number.to_owned(),
+                list if ["command", "static-watch"].contains(name) => format!("[['{list}']]"),
+                text => format!("'{text}'"),
+            };
+            format!("{prefix}{} = {value}\n", variable(name))
+        });
+        lines.collect()
+    };
+    let by_command_line = OPTIONS.iter().fold(launch(""), |launch, (name, value, _)| {
+        let option = format!("--{name}");
+        if value.is_empty() {
+            launch.flag(&option)
+        } else {
+            launch.arg(&option, value)
+        }
+    });
+    let by_variables = OPTIONS.iter().fold(launch(""), |launch, (name, value, _)| {
+        let value = if value.is_empty() { "1" } else { value };
+        launch.env(&format!("HURRICANE_{}", variable(name)), value)
+    });
+    let said = by_command_line.run().stdout;
+    let words: Vec<_> = said.lines().collect();
+    for (name, value, is) in OPTIONS {
+        let word = if value.is_empty() {
+            format!("--{is}")
+        } else {
+            format!("--{is}={value}")
+        };
+        assert!(words.contains(&&*word), "--{name} becomes {word}: {said}");
+    }
+    for (source, launch) in [
+        ("settings", launch(&settings(""))),
+        ("settings with the prefix", launch(&settings("HURRICANE_"))),
+        ("variables", by_variables),
+    ] {
+        let said = launch.run().stdout;
+        let lines: Vec<_> = said.lines().collect();
+        for (name, value, is) in OPTIONS {
+            let values = if value.is_empty() {
+                &["true", "1"][..]
+            } else {
+                &[value]
+            };
+            let given =
+                |value: &&str| lines.contains(&&*format!("HURRICANE_{}={value}", variable(is)));
+            assert!(values.iter().any(given), "{name} from {source}: {said}");
+        }
+    }
 }
 
 #[test]

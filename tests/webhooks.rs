@@ -64,6 +64,14 @@ impl Receiver {
             .expect("a webhook is posted")
     }
 
+    pub(crate) fn next_body(&self) -> String {
+        self.next().body
+    }
+
+    pub(crate) fn next_summary(&self) -> String {
+        self.next().summary()
+    }
+
     /// Type and status of what is posted until the end of the process.
     pub(crate) fn until_shutdown(&self) -> Vec<String> {
         let mut told = Vec::new();

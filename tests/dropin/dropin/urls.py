@@ -7,7 +7,7 @@ from django.core.files.storage import default_storage
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
-from dropin import counting
+from dropin import counting, web
 
 
 def index(request):
@@ -39,6 +39,10 @@ urlpatterns = [
     path("", index),
     path("count", counting.count),
     path("grow", grow),
+    path("later", web.later),
+    path("meta", web.meta),
+    path("nothing", web.nothing),
     path("process", process),
+    path("stream", web.stream),
     path("upload/<path:name>", upload),
 ]
