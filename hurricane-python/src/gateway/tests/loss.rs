@@ -112,10 +112,11 @@ async fn what_makes_no_sense_ends_the_worker() {
 async fn requests_behind_a_slow_one_are_recalled_to_the_front() {
     let gateway = gateway_at_pace(QUICK);
     let mut worker = Process::start(&gateway, 1);
+    let begun = Instant::now();
     let [slow, _two, _three] = gateway.ask_all();
     assert_eq!(worker.slot().streams().await, [1, 2, 3]);
     assert_ne!(
-        gateway.look(Instant::now()),
+        gateway.look(begun),
         Watch::Off,
         "there is something to look after"
     );
