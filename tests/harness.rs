@@ -10,10 +10,12 @@ use std::{
 
 pub(crate) use self::{
     client::{Connection, Head, Request, Response, get, post},
+    masked::frame,
     server::{Ended, Launch, Server, kill, python},
 };
 
 mod client;
+mod masked;
 mod output;
 mod server;
 

@@ -4,48 +4,18 @@
 //! The suite itself needs Python 2.7; `make autobahn` runs it where there is one.
 
 use super::{
-    websocket::{handshake, open},
+    websocket::{CLOSE, PING, PONG, TEXT, handshake, next, open},
     *,
 };
-use crate::harness::Server;
+use crate::harness::{Server, frame};
 
-const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
 
 /// The first frame of a message, and those in the middle and at the end.
 const FIRST_TEXT: u8 = 0x01;
 const FIRST_BINARY: u8 = 0x02;
 const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
-
-const MASK: [u8; 4] = [0xa5, 0x3c, 0x0f, 0x71];
-
-/// A frame as a client sends it.
-fn frame(first: u8, data: impl AsRef<[u8]>) -> Vec<u8> {
-    let data = data.as_ref();
-    let mut out = vec![first];
-    match data.len() {
-        length @ 0..126 => out.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(0x80 | 127);
-            out.extend((length as u64).to_be_bytes());
-        }
-    }
-    out.extend(MASK);
-    out.extend(
-        data.iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    out
-}
 
 /// A message in frames of so many bytes.
 fn parts(first: u8, data: &[u8], size: usize) -> Vec<u8> {
@@ -59,20 +29,6 @@ fn parts(first: u8, data: &[u8], size: usize) -> Vec<u8> {
 
 fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(CLOSE, [&code.to_be_bytes()[..], reason.as_bytes()].concat())
-}
-
-/// The next frame of the server, of any length.
-fn next(connection: &mut Connection) -> (u8, Vec<u8>) {
-    let head = connection.take(2).unwrap();
-    let length = match head[1] {
-        126 => u16::from_be_bytes(connection.take(2).unwrap().try_into().unwrap()).into(),
-        127 => u64::from_be_bytes(connection.take(8).unwrap().try_into().unwrap()),
-        length => u64::from(length),
-    };
-    (
-        head[0],
-        connection.take(usize::try_from(length).unwrap()).unwrap(),
-    )
 }
 
 /// What is to come back.

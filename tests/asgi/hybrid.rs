@@ -4,10 +4,10 @@ use rustix::process::Signal;
 
 use super::{
     frameworks::LIVE,
-    websocket::{CLOSE, TEXT, frame, handshake, next, open},
+    websocket::{CLOSE, TEXT, handshake, next, open},
     *,
 };
-use crate::harness::{Server, metric};
+use crate::harness::{Server, frame, metric};
 
 /// WSGI for all but WebSockets and what is below these paths.
 fn hybrid() -> Launch {
@@ -135,7 +135,7 @@ fn at_the_end_requests_are_finished_and_websockets_are_told() {
     server.wait_for_note("waiting 2");
     server.signal(Signal::TERM);
     assert_eq!(next(&mut socket), (CLOSE, going_away()));
-    socket.send(frame(CLOSE, &going_away()));
+    socket.send(frame(CLOSE, going_away()));
     server.touch("go");
     assert_eq!(thread.response("GET").unwrap().text(), "1");
     assert_eq!(task.response("GET").unwrap().text(), "2");
@@ -182,7 +182,7 @@ fn a_reload_finishes_what_either_door_has() {
     server.wait_for_note("ran hold 1");
     server.signal(Signal::HUP);
     assert_eq!(next(&mut socket), (CLOSE, going_away()));
-    socket.send(frame(CLOSE, &going_away()));
+    socket.send(frame(CLOSE, going_away()));
     let workers = server.wait_for_workers(2);
     let new = workers[1].to_string();
     let answer = get(server.port(), "/quick?2");
@@ -278,7 +278,7 @@ fn a_channels_project_is_reloaded_dies_and_ends_in_good_order() {
     });
     server.signal(Signal::HUP);
     assert_eq!(next(&mut socket), (CLOSE, going_away()));
-    socket.send(frame(CLOSE, &going_away()));
+    socket.send(frame(CLOSE, going_away()));
     server.wait_for_workers(3);
     assert_eq!(slow.response("GET").unwrap().text(), "slept 1 s\n");
 
@@ -289,7 +289,7 @@ fn a_channels_project_is_reloaded_dies_and_ends_in_good_order() {
     });
     server.signal(Signal::TERM);
     assert_eq!(next(&mut socket), (CLOSE, going_away()));
-    socket.send(frame(CLOSE, &going_away()));
+    socket.send(frame(CLOSE, going_away()));
     assert_eq!(slow.response("GET").unwrap().text(), "slept 1 s\n");
     let ended = server.ended();
     assert_eq!(ended.code, Some(0));

@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 
 use super::*;
-use crate::harness::{Head, metric};
+use crate::harness::{Head, frame, metric};
 
 /// What each script begins with.
 const CLIENT: &str = r#"
@@ -35,22 +35,22 @@ pub(super) fn open(port: u16, path: &str) -> Connection {
     connection
 }
 
-/// A short frame as a client sends it; a mask of zeros changes nothing.
-pub(super) fn frame(first: u8, data: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(data.len()).unwrap();
-    [&[first, 0x80 | length, 0, 0, 0, 0], data].concat()
-}
-
-/// The next frame of the server, which is short.
+/// The next frame of the server.
 pub(super) fn next(connection: &mut Connection) -> (u8, Vec<u8>) {
     let head = connection.take(2).unwrap();
-    (head[0], connection.take(head[1].into()).unwrap())
+    let length = match head[1] {
+        126 => u16::from_be_bytes(connection.take(2).unwrap().try_into().unwrap()).into(),
+        127 => u64::from_be_bytes(connection.take(8).unwrap().try_into().unwrap()),
+        length => u64::from(length),
+    };
+    let length = usize::try_from(length).unwrap();
+    (head[0], connection.take(length).unwrap())
 }
 
 pub(super) const TEXT: u8 = 0x81;
 pub(super) const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
+pub(super) const PING: u8 = 0x89;
+pub(super) const PONG: u8 = 0x8a;
 
 // === the handshake ===
 
@@ -215,13 +215,13 @@ fn what_the_rfc_forbids_closes_the_websocket() {
         (frame(0x83, b"a reserved kind"), 1002_u16),
         (frame(0xc1, b"a reserved bit"), 1002),
         (frame(TEXT, b"\xff no text"), 1007),
-        (frame(TEXT, &[b'x'; 101]), 1009),
+        (frame(TEXT, [b'x'; 101]), 1009),
         (
-            [frame(0x01, &[b'x'; 60]), frame(0x80, &[b'x'; 60])].concat(),
+            [frame(0x01, [b'x'; 60]), frame(0x80, [b'x'; 60])].concat(),
             1009,
         ),
         (vec![TEXT, 1, b'x'], 1002),
-        (frame(CLOSE, &999_u16.to_be_bytes()), 1002),
+        (frame(CLOSE, 999_u16.to_be_bytes()), 1002),
     ] {
         let mut connection = open(server.port(), "/ws_echo");
         connection.send(data);
@@ -240,7 +240,7 @@ fn what_the_rfc_forbids_closes_the_websocket() {
 fn a_client_that_closes_is_answered_and_one_that_breaks_off_is_told_of() {
     let server = gallery().start();
     let mut connection = open(server.port(), "/ws_echo");
-    let close = frame(CLOSE, &[&4002_u16.to_be_bytes()[..], b"bye"].concat());
+    let close = frame(CLOSE, [&4002_u16.to_be_bytes()[..], b"bye"].concat());
     connection.send([close, frame(TEXT, b"too late")].concat());
     assert_eq!(
         next(&mut connection),
@@ -356,7 +356,7 @@ fn at_the_end_clients_are_told_that_the_server_goes_away() {
         next(&mut connection),
         (CLOSE, 1001_u16.to_be_bytes().to_vec())
     );
-    connection.send(frame(CLOSE, &1001_u16.to_be_bytes()));
+    connection.send(frame(CLOSE, 1001_u16.to_be_bytes()));
     assert_eq!(connection.rest().unwrap(), b"");
     let ended = server.ended();
     assert_eq!(ended.code, Some(0));
@@ -387,7 +387,7 @@ fn on_a_reload_clients_are_told_to_come_again_and_streams_are_finished() {
     server.signal(Signal::HUP);
     let going_away = 1001_u16.to_be_bytes().to_vec();
     assert_eq!(next(&mut socket), (CLOSE, going_away));
-    socket.send(frame(CLOSE, &1001_u16.to_be_bytes()));
+    socket.send(frame(CLOSE, 1001_u16.to_be_bytes()));
     let workers = server.wait_for_workers(2);
     let answering = get(server.port(), "/pid").text();
     assert_eq!(answering, workers[1].to_string());

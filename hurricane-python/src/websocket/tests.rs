@@ -1,31 +1,10 @@
 use proptest::prelude::*;
 
+use self::masked::frame;
 use super::*;
 
-const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
-
-/// A frame as a client sends it; `first` is its first byte.
-fn frame(first: u8, data: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match data.len() {
-        length @ 0..126 => out.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(0x80 | 127);
-            out.extend((length as u64).to_be_bytes());
-        }
-    }
-    out.extend(MASK);
-    out.extend(
-        data.iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
-    out
-}
+#[path = "../../../tests/harness/masked.rs"]
+mod masked;
 
 fn protocol() -> Protocol {
     Protocol::new(1000, None)
@@ -75,7 +54,7 @@ fn messages_of_all_lengths_are_read() {
         );
     }
     assert_eq!(
-        read(&mut protocol(), &[frame(0x81, &[b'*'; 1001])]),
+        read(&mut protocol(), &[frame(0x81, [b'*'; 1001])]),
         Err(1009)
     );
 }
@@ -86,7 +65,7 @@ fn messages_come_byte_by_byte_too() {
         frame(0x01, b"one "),
         frame(0x89, b"ping"),
         frame(0x80, b"message"),
-        frame(0x82, &[0; 500]),
+        frame(0x82, [0; 500]),
     ];
     let mut protocol = protocol();
     let mut input = BytesMut::new();
@@ -107,11 +86,11 @@ fn messages_come_byte_by_byte_too() {
 fn pings_and_pongs_are_short_and_whole() {
     let ping = Incoming::Ping(vec![0xfe; 125]);
     assert_eq!(
-        read(&mut protocol(), &[frame(0x89, &[0xfe; 125])]),
+        read(&mut protocol(), &[frame(0x89, [0xfe; 125])]),
         Ok(vec![ping])
     );
     assert_eq!(
-        read(&mut protocol(), &[frame(0x89, &[0xfe; 126])]),
+        read(&mut protocol(), &[frame(0x89, [0xfe; 126])]),
         Err(1002)
     );
     assert_eq!(
@@ -174,7 +153,7 @@ fn messages_in_parts_have_an_order() {
     ] {
         assert_eq!(read(&mut protocol(), &wrong), Err(1002));
     }
-    let long = [frame(0x01, &[b'a'; 600]), frame(0x80, &[b'a'; 401])];
+    let long = [frame(0x01, [b'a'; 600]), frame(0x80, [b'a'; 401])];
     assert_eq!(read(&mut protocol(), &long), Err(1009));
 }
 
@@ -203,7 +182,7 @@ fn text_is_utf_8() {
 
 #[test]
 fn close_frames_have_a_code_that_may_be_sent() {
-    let close = |code: u16, reason: &[u8]| frame(0x88, &[&code.to_be_bytes()[..], reason].concat());
+    let close = |code: u16, reason: &[u8]| frame(0x88, [&code.to_be_bytes()[..], reason].concat());
     for code in [
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999,
     ] {
