@@ -200,7 +200,7 @@ class Requests(AsgiTest):
             await send(body(b"%d" % len((await receive())["body"])))
 
         server = self.serve(application)
-        for size in (3 * asgi_link.BUFFER, 10, asgi_link.BUFFER, 0):
+        for size in (3 * asgi_link.BUFFER, 10, 2 * asgi_link.BUFFER, 2 * asgi_link.KEEP, 10, asgi_link.BUFFER, 0):
             self.assertEqual(server.ask(body=b"x" * size)[2], b"%d" % size)
 
 
@@ -242,6 +242,20 @@ class Answers(AsgiTest):
             server.test.assertLessEqual(len(piece), asgi_http.PIECE)
             server.tell((1, len(piece)))
         self.assertEqual(got, data)
+
+    def test_a_frame_may_be_longer_than_the_socket_has_room_for(self):
+        async def application(scope, receive, send):
+            await send(OK)
+            await send((await receive()) | {"type": "http.response.body"})
+
+        server = self.serve(application)
+        bodies = [bytes([number]) * asgi_http.PIECE for number in range(20)]
+        server.tell(*(event(number, body=data) for number, data in enumerate(bodies)))
+        for number, data in enumerate(bodies):
+            item = server.item()
+            while len(item) == 1:
+                item = server.item()
+            self.assertEqual(item[:4], (number, 200, [(b"a", b"b")], data))
 
     def test_not_more_is_on_its_way_than_there_is_room_for(self):
         async def application(scope, receive, send):

@@ -59,7 +59,7 @@ pub(crate) struct Outbox {
 const PREFIX: usize = frame::HEAD + 5;
 
 /// More than this is not kept as a buffer for the next frames (bytes).
-const KEEP: usize = 256 * 1024;
+const KEEP: usize = 1 << 20;
 
 // === impl Outbox ===
 
@@ -396,7 +396,7 @@ impl Outcomes<'_> {
         let (outgoing, receiver) = mpsc::unbounded_channel();
         lane.open_socket(stream, Line { outgoing, grants });
         let gateway = self.gateway.clone();
-        tokio::spawn(socket::run(upgrade, receiver, gateway, self.id, stream));
+        tokio::spawn(socket::run(*upgrade, receiver, gateway, self.id, stream));
         let response = response.map(|()| Body::whole(Bytes::new()));
         self.replies.push((answer, Ok(response)));
     }

@@ -41,7 +41,7 @@ pub(crate) struct Call {
     /// Whoever sends the rest of the body, or messages.
     pub(crate) upload: Option<mpsc::UnboundedSender<Grant>>,
     /// What it takes to open a WebSocket, if that is what it asks for.
-    pub(crate) upgrade: Option<Upgrade>,
+    pub(crate) upgrade: Option<Box<Upgrade>>,
 }
 
 /// One event loop.
@@ -97,7 +97,7 @@ impl Gateway {
         event: Vec<u8>,
         bodiless: bool,
         upload: Option<mpsc::UnboundedSender<Grant>>,
-        upgrade: Option<Upgrade>,
+        upgrade: Option<Box<Upgrade>>,
     ) -> Result<Ticket<'_>, Failure> {
         let config = self.config();
         let deadline = config.request_timeout.map(|limit| Instant::now() + limit);

@@ -27,7 +27,7 @@ const TURNS: usize = 2;
 
 /// What there is of a body when the request is handed on.
 enum Read<B> {
-    Whole(Vec<u8>),
+    Whole(Bytes),
     Begun(Vec<u8>, Pin<Box<B>>),
     Expected(Pin<Box<B>>),
 }
@@ -99,11 +99,11 @@ impl Gateway {
         let root_path = &self.config().root_path;
         let event = event::websocket(&parts, client, root_path, &handshake.subprotocols);
         let (wishes, grants) = mpsc::unbounded_channel();
-        let upgrade = Upgrade {
+        let upgrade = Box::new(Upgrade {
             handshake,
             connection,
             grants,
-        };
+        });
         match self.enqueue_call(event, false, Some(wishes), Some(upgrade)) {
             Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
             Err(failure) => refusal(failure),
@@ -117,7 +117,7 @@ where
     B: http_body::Body<Data = Bytes>,
 {
     if body.is_end_stream() {
-        return Ok(Read::Whole(Vec::new()));
+        return Ok(Read::Whole(Bytes::new()));
     }
     let expected = parts.headers.get(header::EXPECT);
     let mut body = Box::pin(body);
@@ -134,14 +134,20 @@ where
             })
         });
         match frame.await {
-            Some(None) => return Ok(Read::Whole(data)),
+            Some(None) => return Ok(Read::Whole(data.into())),
             Some(Some(Ok(frame))) => {
-                data.extend_from_slice(&frame.into_data().unwrap_or_default());
-                if data.len() as u64 > most {
+                let piece = frame.into_data().unwrap_or_default();
+                if (data.len() + piece.len()) as u64 > most {
                     return Err(BodyFailure::TooLong);
                 }
-                if body.is_end_stream() {
-                    return Ok(Read::Whole(data));
+                // Most bodies come as one piece, which need not be copied.
+                let whole = body.is_end_stream();
+                if whole && data.is_empty() {
+                    return Ok(Read::Whole(piece));
+                }
+                data.extend_from_slice(&piece);
+                if whole {
+                    return Ok(Read::Whole(data.into()));
                 }
                 if data.len() > AHEAD {
                     return Ok(Read::Begun(data, body));

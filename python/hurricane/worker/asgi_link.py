@@ -39,10 +39,14 @@ import sys
 from .asgi_http import begin as begin_request
 from .asgi_http import scope_of
 from .asgi_websocket import begin as begin_websocket
-from .frame import HEADER, SENT, encode
+from .frame import HEADER, SENT
 
 # How much one read takes at most (bytes), but for a frame that is longer.
 BUFFER = 256 * 1024
+# A buffer that was made longer for a frame, up to this size (bytes), is kept for the next ones.
+KEEP = 1024 * 1024
+# From this size on (bytes) a payload is not copied behind its head.
+LARGE = 32 * 1024
 
 
 class Link:
@@ -120,9 +124,9 @@ class Link:
     def keep(self, start, end):
         """Moves what is no whole frame to the front, and makes room for the rest of it."""
         rest = end - start
-        size = BUFFER
+        size = len(self.buffer) if len(self.buffer) <= KEEP else BUFFER
         if rest >= 5:
-            size = max(BUFFER, 5 + HEADER.unpack_from(self.buffer, start)[0])
+            size = max(size, 5 + HEADER.unpack_from(self.buffer, start)[0])
         if size != len(self.buffer):
             buffer = bytearray(size)
             buffer[:rest] = self.view[start:end]
@@ -179,17 +183,19 @@ class Link:
         self.batch += 1
         try:
             payload = marshal.dumps(out, 2)
-            data = HEADER.pack(len(payload), SENT) + payload
         except ValueError:
-            data = encode(SENT, [plain(item) for item in out])
+            payload = marshal.dumps([plain(item) for item in out], 2)
+        size = len(payload)
+        head = HEADER.pack(size, SENT)
         try:
-            count = self.sent.send(data)
+            count = self.sent.send(head + payload) if size < LARGE else self.sent.sendmsg((head, payload))
         except (BlockingIOError, InterruptedError):
             count = 0
         except (BrokenPipeError, ConnectionResetError):
             return    # the server is gone or has given this worker up; the channel's end will be seen when it is read
-        if count < len(data):
-            self.unsent = memoryview(data)[count:]
+        left = len(head) + size - count
+        if left:
+            self.unsent = memoryview(payload)[-left:] if left <= size else memoryview(head + payload)[count:]
             self.loop.add_writer(self.sent.fileno(), self.write)
 
     def write(self):
