@@ -3,15 +3,17 @@
 #[cfg(feature = "http2")]
 use std::time::Duration;
 use std::{
+    cell::RefCell,
     error::Error,
     future::Future,
+    mem,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
@@ -148,7 +150,7 @@ const STREAMS: u32 = 128;
 /// The application as one client meets it.
 #[derive(Debug)]
 pub(super) struct PerConnection<S> {
-    app: S,
+    app: RefCell<S>,
     peer: SocketAddr,
     closing: Arc<AtomicBool>,
     /// Kept where idle connections may have to be told from others.
@@ -157,11 +159,26 @@ pub(super) struct PerConnection<S> {
 
 pin_project! {
     /// An answer, which says `Connection: close` once the server is to end.
-    pub(super) struct Answer<F> {
+    pub(super) struct Answer<S, R>
+    where
+        S: Service<R>,
+    {
         #[pin]
-        inner: F,
+        inner: Asked<S, R>,
         closing: Arc<AtomicBool>,
         busy: Option<Busy>,
+    }
+}
+
+pin_project! {
+    /// A service that was ready has been called; another is waited for.
+    #[project = AskedProjection]
+    enum Asked<S, R>
+    where
+        S: Service<R>,
+    {
+        Called { #[pin] future: S::Future },
+        Waiting { #[pin] oneshot: Oneshot<S, R> },
     }
 }
 
@@ -211,7 +228,7 @@ impl<S> PerConnection<S> {
         activity: Option<Arc<Activity>>,
     ) -> Self {
         Self {
-            app,
+            app: RefCell::new(app),
             peer,
             closing,
             activity,
@@ -225,25 +242,58 @@ where
 {
     type Response = Response<BusyBody<B>>;
     type Error = S::Error;
-    type Future = Answer<Oneshot<S, Request<Incoming>>>;
+    type Future = Answer<S, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         Answer {
-            inner: self.app.clone().oneshot(request),
+            inner: Asked::new(&mut self.app.borrow_mut(), request),
             closing: Arc::clone(&self.closing),
             busy: self.activity.as_ref().map(Activity::begin),
         }
     }
 }
 
+// === impl Asked ===
+
+impl<S, R> Asked<S, R>
+where
+    S: Service<R> + Clone,
+{
+    /// Calls the service at once if it is ready, as most always are: that spares a clone, and moving the request about.
+    fn new(app: &mut S, request: R) -> Self {
+        if let Poll::Ready(Ok(())) = app.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            let future = app.call(request);
+            return Self::Called { future };
+        }
+        // The one that was asked may have a place in a queue; a clone of it has none.
+        let next = app.clone();
+        let oneshot = mem::replace(app, next).oneshot(request);
+        Self::Waiting { oneshot }
+    }
+}
+
+impl<S, R> Future for Asked<S, R>
+where
+    S: Service<R>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AskedProjection::Called { future } => future.poll(cx),
+            AskedProjection::Waiting { oneshot } => oneshot.poll(cx),
+        }
+    }
+}
+
 // === impl Answer ===
 
-impl<F, B, E> Future for Answer<F>
+impl<S, R, B> Future for Answer<S, R>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    S: Service<R, Response = Response<B>>,
 {
-    type Output = Result<Response<BusyBody<B>>, E>;
+    type Output = Result<Response<BusyBody<B>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

@@ -1,14 +1,21 @@
-use std::{convert::Infallible, future, io, net::Ipv4Addr, sync::Mutex};
+use std::{
+    convert::Infallible,
+    future, io,
+    net::Ipv4Addr,
+    sync::Mutex,
+    task::{Context, Poll},
+};
 
 use axum::{Router, extract::ConnectInfo, routing::get};
 use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{Notify, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
+use tower::{Service, limit::ConcurrencyLimit};
 
 use super::*;
 use crate::{
@@ -25,7 +32,10 @@ struct Served {
 }
 
 impl Served {
-    async fn start(app: Router, config: ServeConfig) -> Self {
+    async fn start<S>(app: S, config: ServeConfig) -> Self
+    where
+        S: App<axum::body::Body, Error = Infallible, Future: Send>,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (drain, drained) = oneshot::channel();
@@ -292,6 +302,51 @@ async fn the_application_sees_the_clients_address() {
     let mut client = served.connect().await;
     let addr = client.0.local_addr().unwrap();
     assert!(client.get("/").await.ends_with(&addr.to_string()));
+}
+
+/// Tells when the service within has said that it is not ready.
+#[derive(Clone)]
+struct Watched<S>(S, mpsc::UnboundedSender<()>);
+
+impl<S: Service<R>, R> Service<R> for Watched<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let ready = self.0.poll_ready(cx);
+        if ready.is_pending() {
+            self.1.send(()).unwrap();
+        }
+        ready
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_is_not_ready_is_waited_for() {
+    let (waits, mut waiting) = mpsc::unbounded_channel();
+    let permits = Arc::new(Semaphore::new(1));
+    let app = Router::new().route("/", get(|| async { "hello" }));
+    let app = ConcurrencyLimit::with_semaphore(app, Arc::clone(&permits));
+    let served = Served::start(Watched(app, waits), ServeConfig::default()).await;
+    let mut clients = [served.connect().await, served.connect().await];
+    let taken = permits.acquire().await.unwrap();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+        waiting.recv().await.unwrap();
+    }
+    drop(taken);
+    for client in &mut clients {
+        assert!(client.answer().await.ends_with("hello"));
+    }
+    // A connection that waits for its client holds no permit.
+    for client in &mut clients {
+        assert!(client.get("/").await.ends_with("hello"));
+    }
 }
 
 #[tokio::test]
