@@ -39,6 +39,7 @@ use crate::{
     job::{Job, JobBody},
     pace::{Pace, Spent},
     response::Body,
+    service::refusal,
     slot::{self, Link, Slot, SlotId, Unsent},
     worker::Command,
 };
@@ -91,8 +92,8 @@ pub(crate) type Reply = Result<Response<Body>, Failure>;
 
 /// A request that waits for its answer; dropping it withdraws the request.
 #[derive(Debug)]
-pub(crate) struct Ticket<'a> {
-    gateway: &'a Gateway,
+pub(crate) struct Ticket {
+    gateway: Gateway,
     stream: i32,
     answer: oneshot::Receiver<Reply>,
     answered: bool,
@@ -205,7 +206,7 @@ impl Gateway {
     }
 
     /// Puts a request at the end of the queue.
-    pub(crate) fn enqueue(&self, environ: Vec<u8>, body: JobBody) -> Result<Ticket<'_>, Failure> {
+    pub(crate) fn enqueue(&self, environ: Vec<u8>, body: JobBody) -> Result<Ticket, Failure> {
         let config = &self.shared.config;
         let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
         let (sender, answer) = oneshot::channel();
@@ -227,9 +228,9 @@ impl Gateway {
         Ok(self.ticket(stream, answer))
     }
 
-    pub(crate) fn ticket(&self, stream: i32, answer: oneshot::Receiver<Reply>) -> Ticket<'_> {
+    pub(crate) fn ticket(&self, stream: i32, answer: oneshot::Receiver<Reply>) -> Ticket {
         Ticket {
-            gateway: self,
+            gateway: self.clone(),
             stream,
             answer,
             answered: false,
@@ -623,10 +624,15 @@ impl State {
 
 // === impl Ticket ===
 
-impl Ticket<'_> {
+impl Ticket {
     /// The id of its request.
     pub(crate) fn stream(&self) -> i32 {
         self.stream
+    }
+
+    /// Waits for the answer, or says why there is none.
+    pub(crate) async fn response(self) -> Response<Body> {
+        self.answer().await.unwrap_or_else(refusal)
     }
 
     /// Waits for the answer.
@@ -638,7 +644,7 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.answered {
             self.gateway.withdraw(self.stream);

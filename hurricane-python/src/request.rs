@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request};
+use http::{HeaderMap, HeaderName, header, request};
 use percent_encoding::percent_decode;
 
 use crate::frame::marshal::Writer;
@@ -128,26 +128,27 @@ fn headers(writer: &mut Writer<'_>, headers: &HeaderMap, body_length: Option<u64
         writer.text("CONTENT_LENGTH");
         writer.text(&length.to_string());
     }
+    let mut fields = headers.iter().peekable();
     let mut values: Vec<u8> = Vec::new();
-    for name in headers.keys() {
+    while let Some((name, value)) = fields.next() {
+        let mut repeated = fields.next_if(|(next, _)| *next == name);
         if !is_passed_on(name) {
             continue;
         }
         variable(writer, name);
-        let mut all = headers.get_all(name).iter();
-        let first = all.next().map_or(&b""[..], HeaderValue::as_bytes);
-        if all.size_hint().1 == Some(0) {
-            writer.latin1(first);
+        if repeated.is_none() {
+            writer.latin1(value.as_bytes());
             continue;
         }
         // Fields that are repeated are one list (RFC 9110 section 5.3), but cookies, which have
         // their own separator (RFC 6265 section 5.4).
         let separator: &[u8] = if name == header::COOKIE { b"; " } else { b"," };
         values.clear();
-        values.extend_from_slice(first);
-        for value in all {
+        values.extend_from_slice(value.as_bytes());
+        while let Some((_, value)) = repeated {
             values.extend_from_slice(separator);
             values.extend_from_slice(value.as_bytes());
+            repeated = fields.next_if(|(next, _)| *next == name);
         }
         writer.latin1(&values);
     }

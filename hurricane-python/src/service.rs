@@ -1,6 +1,8 @@
 //! A request from the first byte of its body to its answer.
 
-use std::{borrow::Cow, convert::Infallible, io, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow, convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc,
+};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
@@ -12,7 +14,7 @@ use tower::Service;
 
 use crate::{
     asgi::Interface,
-    gateway::{Failure, Gateway},
+    gateway::{Failure, Gateway, Ticket},
     job::JobBody,
     request::{below, environ},
     response::{Body, plain},
@@ -24,6 +26,16 @@ const INLINE: usize = 1 << 20;
 
 /// Seconds after which a client that was told to come back may do so.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// What has become of a request when its head was looked at.
+pub(crate) enum Admission {
+    /// It is in the queue, or with a worker.
+    Waits(Ticket),
+    Refused(Failure),
+    /// More has to be read before it can be handed on. Boxed, as that needs a lot of room, which
+    /// each request would have to carry about.
+    Continues(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
 
 /// Why a request's body was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,31 +58,64 @@ impl Gateway {
     /// 504 (the request timeout has passed).
     ///
     /// The client's address is looked for among the request's extensions, as [`ConnectInfo`].
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    ///
+    /// A request without a body is in the queue when this returns, others when the future has
+    /// read what is needed. Dropping the future withdraws the request.
+    pub fn handle<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<Body>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
+    {
+        let admission = self.admit(request);
+        async {
+            match admission {
+                Admission::Waits(ticket) => ticket.response().await,
+                Admission::Refused(failure) => refusal(failure),
+                Admission::Continues(response) => response.await,
+            }
+        }
+    }
+
+    fn admit<B>(&self, request: Request<B>) -> Admission
     where
         B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
     {
         if self.is_full() {
-            return refusal(Failure::QueueFull);
+            return Admission::Refused(Failure::QueueFull);
         }
         if self.is_for_loop(&request) {
-            return self.call(request).await;
+            return self.admit_to_loop(request);
         }
         let (parts, body) = request.into_parts();
-        let (body, length) = match self.read(&parts, body).await {
+        if !body.is_end_stream() {
+            return Admission::Continues(Box::pin(self.clone().read_and_admit(parts, body)));
+        }
+        let told =
+            parts.headers.contains_key(header::CONTENT_LENGTH) || parts.method == Method::POST;
+        let environ = self.environ(&parts, told.then_some(0));
+        self.enqueue(environ, JobBody::Inline(Vec::new())).into()
+    }
+
+    async fn read_and_admit<B>(self, parts: request::Parts, body: B) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let (body, length) = match self.read(body).await {
             Ok(read) => read,
             Err(error) => return body_failed(&error),
         };
-        let client = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|info| info.0);
-        let environ = environ(&parts, client, &self.config().root_path, length);
-        let ticket = match self.enqueue(environ, body) {
-            Ok(ticket) => ticket,
-            Err(failure) => return refusal(failure),
-        };
-        ticket.answer().await.unwrap_or_else(refusal)
+        let environ = self.environ(&parts, Some(length));
+        drop(parts);
+        match self.enqueue(environ, body) {
+            Ok(ticket) => ticket.response().await,
+            Err(failure) => refusal(failure),
+        }
+    }
+
+    fn environ(&self, parts: &request::Parts, length: Option<u64>) -> Vec<u8> {
+        environ(parts, client(parts), &self.config().root_path, length)
     }
 
     /// Whether a request is for the application's event loop, and not for its threads.
@@ -107,26 +152,17 @@ impl Gateway {
     {
         let gateway = self.clone();
         tower::service_fn(move |request| {
-            let gateway = gateway.clone();
-            async move { Ok(gateway.handle(request).await) }
+            let response = gateway.handle(request);
+            async { Ok(response.await) }
         })
     }
 
-    /// The whole body and, where the application is to be told, its length.
-    async fn read<B>(
-        &self,
-        parts: &request::Parts,
-        body: B,
-    ) -> Result<(JobBody, Option<u64>), BodyFailure>
+    /// The whole body, and its length.
+    async fn read<B>(&self, body: B) -> Result<(JobBody, u64), BodyFailure>
     where
         B: http_body::Body<Data = Bytes>,
     {
         let declared = body.size_hint().exact();
-        if body.is_end_stream() {
-            let told =
-                parts.headers.contains_key(header::CONTENT_LENGTH) || parts.method == Method::POST;
-            return Ok((JobBody::Inline(Vec::new()), told.then_some(0)));
-        }
         let most = self.config().max_body_size;
         if declared.is_some_and(|length| length > most) {
             return Err(BodyFailure::TooLong);
@@ -152,17 +188,28 @@ impl Gateway {
             }
             data.extend_from_slice(&piece);
         }
-        Ok((JobBody::Inline(data), Some(length)))
+        Ok((JobBody::Inline(data), length))
+    }
+}
+
+// === impl Admission ===
+
+impl From<Result<Ticket, Failure>> for Admission {
+    fn from(ticket: Result<Ticket, Failure>) -> Self {
+        match ticket {
+            Ok(ticket) => Self::Waits(ticket),
+            Err(failure) => Self::Refused(failure),
+        }
     }
 }
 
 /// Goes on reading a body into an unlinked temporary file.
 async fn spool<B>(
     begun: Vec<u8>,
-    mut body: std::pin::Pin<&mut B>,
+    mut body: Pin<&mut B>,
     mut length: u64,
     most: u64,
-) -> Result<(JobBody, Option<u64>), BodyFailure>
+) -> Result<(JobBody, u64), BodyFailure>
 where
     B: http_body::Body<Data = Bytes>,
 {
@@ -191,7 +238,13 @@ where
     file.flush().await.map_err(BodyFailure::Spool)?;
     let mut file = file.into_std().await;
     io::Seek::rewind(&mut file).map_err(BodyFailure::Spool)?;
-    Ok((JobBody::Spooled(Arc::new(file)), Some(length)))
+    Ok((JobBody::Spooled(Arc::new(file)), length))
+}
+
+/// The client's address, where the server tells it.
+pub(crate) fn client(parts: &request::Parts) -> Option<SocketAddr> {
+    let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    info.map(|info| info.0)
 }
 
 pub(crate) fn body_failed(error: &BodyFailure) -> Response<Body> {

@@ -98,7 +98,7 @@ impl Gateway {
         bodiless: bool,
         upload: Option<mpsc::UnboundedSender<Grant>>,
         upgrade: Option<Box<Upgrade>>,
-    ) -> Result<Ticket<'_>, Failure> {
+    ) -> Result<Ticket, Failure> {
         let config = self.config();
         let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
         let (sender, answer) = oneshot::channel();

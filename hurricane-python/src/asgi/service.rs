@@ -1,10 +1,13 @@
 //! A request for an event loop, from its head to its answer.
 
-use std::{future::poll_fn, net::SocketAddr, pin::Pin, task::Poll};
+use std::{
+    future::{poll_fn, ready},
+    pin::Pin,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header, request};
-use hurricane_core::server::ConnectInfo;
 use tokio::{sync::mpsc, task::yield_now};
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
     },
     gateway::Gateway,
     response::Body,
-    service::{BodyFailure, body_failed, refusal},
+    service::{Admission, BodyFailure, body_failed, client, refusal},
     websocket::handshake::{self, Handshake},
 };
 
@@ -34,14 +37,27 @@ enum Read<B> {
 
 impl Gateway {
     /// Has a request answered by an application on an event loop.
-    pub(crate) async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    pub(crate) fn admit_to_loop<B>(&self, request: Request<B>) -> Admission
     where
         B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
     {
         if handshake::is_wanted(&request) {
-            return self.negotiate(request).await;
+            return self.negotiate(request);
         }
         let (parts, body) = request.into_parts();
+        if !body.is_end_stream() {
+            return Admission::Continues(Box::pin(self.clone().stream(parts, body)));
+        }
+        let event = self.event(&parts, &Start::Whole(&[]));
+        let bodiless = parts.method == Method::HEAD;
+        self.enqueue_call(event, bodiless, None, None).into()
+    }
+
+    /// Reads what there is of the body, and streams the rest where the application asks for it.
+    async fn stream<B>(self, parts: request::Parts, body: B) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
+    {
         let most = self.config().max_body_size;
         if body.size_hint().exact().is_some_and(|length| length > most) {
             return body_failed(&BodyFailure::TooLong);
@@ -50,20 +66,18 @@ impl Gateway {
             Ok(read) => read,
             Err(error) => return body_failed(&error),
         };
-        let client = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let client = client.map(|info| info.0);
         let start = match &body {
             Read::Whole(data) => Start::Whole(data),
             Read::Begun(..) => Start::Later,
             Read::Expected(_) => Start::Expected,
         };
-        let event = event::request(&parts, client, &self.config().root_path, &start);
+        let event = self.event(&parts, &start);
         let bodiless = parts.method == Method::HEAD;
+        drop(parts);
         let (begun, body) = match body {
             Read::Whole(_) => {
-                let ticket = self.enqueue_call(event, bodiless, None, None);
-                return match ticket {
-                    Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
+                return match self.enqueue_call(event, bodiless, None, None) {
+                    Ok(ticket) => ticket.response().await,
                     Err(failure) => refusal(failure),
                 };
             }
@@ -80,22 +94,21 @@ impl Gateway {
         match self.enqueue_call(event, bodiless, Some(wishes), None) {
             Ok(ticket) => {
                 tokio::spawn(upload.run(self.clone(), ticket.stream()));
-                ticket.answer().await.unwrap_or_else(refusal)
+                ticket.response().await
             }
             Err(failure) => refusal(failure),
         }
     }
 
     /// Has the application decide on a WebSocket.
-    async fn negotiate<B>(&self, mut request: Request<B>) -> Response<Body> {
+    fn negotiate<B>(&self, mut request: Request<B>) -> Admission {
         let connection = hyper::upgrade::on(&mut request);
         let (parts, _) = request.into_parts();
         let handshake = match Handshake::read(&parts.headers) {
             Ok(handshake) => handshake,
-            Err(answer) => return *answer,
+            Err(answer) => return Admission::Continues(Box::pin(ready(*answer))),
         };
-        let client = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let client = client.map(|info| info.0);
+        let client = client(&parts);
         let root_path = &self.config().root_path;
         let event = event::websocket(&parts, client, root_path, &handshake.subprotocols);
         let (wishes, grants) = mpsc::unbounded_channel();
@@ -104,10 +117,12 @@ impl Gateway {
             connection,
             grants,
         });
-        match self.enqueue_call(event, false, Some(wishes), Some(upgrade)) {
-            Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
-            Err(failure) => refusal(failure),
-        }
+        self.enqueue_call(event, false, Some(wishes), Some(upgrade))
+            .into()
+    }
+
+    fn event(&self, parts: &request::Parts, start: &Start<'_>) -> Vec<u8> {
+        event::request(parts, client(parts), &self.config().root_path, start)
     }
 }
 
@@ -116,9 +131,6 @@ async fn read<B>(parts: &request::Parts, body: B, most: u64) -> Result<Read<B>, 
 where
     B: http_body::Body<Data = Bytes>,
 {
-    if body.is_end_stream() {
-        return Ok(Read::Whole(Bytes::new()));
-    }
     let expected = parts.headers.get(header::EXPECT);
     let mut body = Box::pin(body);
     if expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {

@@ -276,12 +276,12 @@ impl Gateway {
         }
     }
 
-    fn ask(&self) -> Ticket<'_> {
+    fn ask(&self) -> Ticket {
         self.enqueue(Vec::new(), JobBody::Inline(Vec::new()))
             .unwrap()
     }
 
-    fn ask_all<const N: usize>(&self) -> [Ticket<'_>; N] {
+    fn ask_all<const N: usize>(&self) -> [Ticket; N] {
         std::array::from_fn(|_| self.ask())
     }
 }

@@ -104,7 +104,7 @@ impl Loop {
     }
 }
 
-fn ask(gateway: &Gateway) -> Ticket<'_> {
+fn ask(gateway: &Gateway) -> Ticket {
     gateway.enqueue_call(Vec::new(), false, None, None).unwrap()
 }
 
