@@ -98,17 +98,28 @@ impl Admin {
 
     /// Messages that wait in the queue.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
+        let asked = self.ask(queue).await;
+        asked.map_or(u32::MAX, |queue| queue.message_count())
+    }
+
+    /// Whether nothing is in the queue, nor with a consumer that is gone: the broker puts back what such a one had
+    /// when it forgets it.
+    pub(crate) async fn is_drained(&self, queue: &str, consumers: u32) -> bool {
+        let asked = self.ask(queue).await;
+        asked.is_some_and(|queue| (queue.message_count(), queue.consumer_count()) == (0, consumers))
+    }
+
+    async fn ask(&self, queue: &str) -> Option<lapin::Queue> {
         // A channel of its own, because a queue that is missing costs it.
         let channel = self.connection.create_channel().await.unwrap();
         let options = QueueDeclareOptions::default().passive();
         let asked = channel
             .queue_declare(queue.into(), options, FieldTable::default())
             .await;
-        let depth = asked.map_or(u32::MAX, |queue| queue.message_count());
         if channel.status().connected() {
             channel.close(200, "".into()).await.unwrap();
         }
-        depth
+        asked.ok()
     }
 
     /// Takes a message out of a queue, and waits for one if there is none.
