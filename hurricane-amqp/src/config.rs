@@ -93,7 +93,8 @@ pub struct ConsumerConfig {
     pub max_in_hand: Option<usize>,
     /// The consumer ends after so many messages; none for no such limit.
     pub max_messages: Option<u64>,
-    /// How often the broker is asked for the length of the queue.
+    /// How often the broker is asked for the length of the queue; more often if
+    /// [`silence_timeout`](Self::silence_timeout) is short.
     pub watch_interval: Duration,
     /// When the queue grows and nothing is delivered for so long, the subscription counts as lost; none for never.
     ///
@@ -295,6 +296,14 @@ impl ConsumerConfig {
             (batch, prefetch) => batch.min(usize::from(prefetch)),
         }
     }
+
+    /// How often to ask for the length of the queue: often enough to notice silence in time.
+    pub(crate) fn look_interval(&self) -> Duration {
+        let noticed = self.silence_timeout.map_or(Duration::MAX, |time| time / 4);
+        self.watch_interval
+            .min(noticed)
+            .max(Duration::from_millis(1))
+    }
 }
 
 impl Default for ConsumerConfig {
@@ -405,6 +414,19 @@ mod tests {
             );
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn silence_is_looked_for_often_enough() {
+        let interval = |silence_timeout: Option<u64>| {
+            let config = ConsumerConfig {
+                silence_timeout: silence_timeout.map(Duration::from_secs),
+                ..ConsumerConfig::default()
+            };
+            config.look_interval().as_millis()
+        };
+        let timeouts = [None, Some(120), Some(8), Some(0)];
+        assert_eq!(timeouts.map(interval), [15_000, 15_000, 2_000, 1]);
     }
 
     #[test]

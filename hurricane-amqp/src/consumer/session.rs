@@ -415,7 +415,7 @@ async fn subscribe(shared: &Shared, connection: &Connection) -> Result<Subscript
     let watch = Watch {
         channel: connection.create_channel().await.map_err(lost)?,
         queue: queue.clone(),
-        interval: config.watch_interval,
+        interval: config.look_interval(),
         silence_timeout: config.silence_timeout,
         status: shared.status.clone(),
         meters: Arc::clone(&shared.meters),
