@@ -151,7 +151,7 @@ impl Consumer {
     fn new(handler: Arc<dyn Handler>, config: ConsumerConfig) -> Self {
         let mut connection = config.connection.clone();
         connection.name.push_str(" publisher");
-        let publisher = Publisher::new(connection);
+        let publisher = Publisher::of_queue(connection, &config.topology.queue.name);
         Self {
             handler,
             status: Status::new(&config, publisher.clone()),

@@ -101,6 +101,7 @@
 //! | `hurricane_consumer_redelivered_total` | counter; `queue` | messages that had been delivered before |
 //! | `hurricane_consumer_in_hand` | gauge; `queue` | messages given to the handler and not settled |
 //! | `hurricane_consumer_connected` | gauge; `queue` | 1 while subscribed |
+//! | `hurricane_consumer_blocked` | gauge; `queue` | connections, of subscription and publisher, that the broker takes no messages from: it is short of memory or disk |
 //! | `hurricane_consumer_reconnects_total` | counter; `queue` | tries to connect again |
 //! | `hurricane_consumer_queue_depth` | gauge; `queue` | messages waiting in the queue, at the last look |
 //! | `hurricane_consumer_queue_consumers` | gauge; `queue` | subscriptions to the queue, at the last look |
@@ -132,6 +133,7 @@ pub use self::{
     topology::{Exchange, ExchangeKind, Queue, Topology, TopologyError},
 };
 
+mod alarm;
 mod config;
 mod connection;
 mod consumer;

@@ -15,6 +15,7 @@ const SETTLED: &str = "hurricane_consumer_messages_total";
 const REDELIVERED: &str = "hurricane_consumer_redelivered_total";
 const IN_HAND: &str = "hurricane_consumer_in_hand";
 const CONNECTED: &str = "hurricane_consumer_connected";
+const BLOCKED: &str = "hurricane_consumer_blocked";
 const RECONNECTS: &str = "hurricane_consumer_reconnects_total";
 const DEPTH: &str = "hurricane_consumer_queue_depth";
 const CONSUMERS: &str = "hurricane_consumer_queue_consumers";
@@ -74,11 +75,7 @@ impl Fate {
 impl Meters {
     pub(crate) fn new(queue: &str) -> Self {
         describe();
-        let queue = if queue.is_empty() {
-            "(broker-named)"
-        } else {
-            queue
-        };
+        let queue = label(queue);
         let destination = ("messaging_destination_name", queue.to_owned());
         let labels = [("queue", queue.to_owned())];
         let durations = FATES.map(|(fate, error)| match fate {
@@ -89,6 +86,7 @@ impl Meters {
                 histogram!(DURATION, SYSTEM.0 => SYSTEM.1, "messaging_operation_name" => "process", destination.0 => destination.1.clone(), "error_type" => error)
             }
         });
+        gauge!(BLOCKED, &labels).set(0.0);
         Self {
             consumed: counter!(CONSUMED, SYSTEM.0 => SYSTEM.1, destination.0 => destination.1.clone()),
             redelivered: counter!(REDELIVERED, &labels),
@@ -123,6 +121,23 @@ pub(crate) fn count_sent(exchange: &str, sent: bool) {
     }
 }
 
+/// Counts a connection that the broker begins, or ends, to take no messages from.
+pub(crate) fn count_blocked(queue: &str, blocked: bool) {
+    let gauge = gauge!(BLOCKED, "queue" => label(queue).to_owned());
+    if blocked {
+        gauge.increment(1.0);
+    } else {
+        gauge.decrement(1.0);
+    }
+}
+
+fn label(queue: &str) -> &str {
+    match queue {
+        "" => "(broker-named)",
+        queue => queue,
+    }
+}
+
 fn describe() {
     describe_counter!(CONSUMED, "Messages the broker delivered.");
     describe_counter!(SENT, "Messages published, by exchange.");
@@ -138,6 +153,10 @@ fn describe() {
         "Messages delivered to the handler and not yet settled."
     );
     describe_gauge!(CONNECTED, "1 while subscribed to the queue.");
+    describe_gauge!(
+        BLOCKED,
+        "Connections that the broker takes no messages from at the moment."
+    );
     describe_counter!(RECONNECTS, "Tries to connect again.");
     describe_gauge!(DEPTH, "Messages waiting in the queue, at the last look.");
     describe_gauge!(CONSUMERS, "Subscriptions to the queue, at the last look.");

@@ -1,10 +1,6 @@
 //! Publishing, and knowing that the broker has it.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex as StdMutex},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use hurricane_core::{Publication, PublishError};
@@ -17,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     BoxError,
+    alarm::Alarm,
     config::ConnectionConfig,
     connection::{close, connect},
     convert::{short, to_properties},
@@ -54,7 +51,7 @@ struct Inner {
     config: ConnectionConfig,
     timeout: Duration,
     live: Mutex<Option<Live>>,
-    blocked: StdMutex<Option<String>>,
+    alarm: Alarm,
 }
 
 struct Live {
@@ -78,12 +75,21 @@ impl Publisher {
     /// The same with another time for the broker to confirm a message; 30 s is the usual one.
     #[must_use]
     pub fn with_timeout(config: ConnectionConfig, timeout: Duration) -> Self {
+        Self::with_alarm(config, timeout, Alarm::default())
+    }
+
+    /// The publisher of a consumer, whose metrics count its alarms.
+    pub(crate) fn of_queue(config: ConnectionConfig, queue: &str) -> Self {
+        Self::with_alarm(config, TIMEOUT, Alarm::of_queue(queue))
+    }
+
+    fn with_alarm(config: ConnectionConfig, timeout: Duration, alarm: Alarm) -> Self {
         Self {
             inner: Arc::new(Inner {
                 config,
                 timeout,
                 live: Mutex::new(None),
-                blocked: StdMutex::new(None),
+                alarm,
             }),
         }
     }
@@ -104,7 +110,7 @@ impl Publisher {
     /// Why the broker takes no messages at the moment; none when it does, or when nothing was published yet.
     #[must_use]
     pub fn blocked(&self) -> Option<String> {
-        self.inner.blocked().clone()
+        self.inner.alarm.reason()
     }
 
     /// Closes the connection; the next message makes another one.
@@ -175,7 +181,7 @@ impl Publisher {
         let live = match kept {
             Some(live) => live,
             None => {
-                *self.inner.blocked() = None;
+                self.inner.alarm.set(None);
                 let connection = connect(&self.inner.config)
                     .await
                     .map_err(|error| disconnected(error.into()))?;
@@ -206,17 +212,6 @@ impl fmt::Debug for Publisher {
     }
 }
 
-// === impl Inner ===
-
-impl Inner {
-    fn blocked(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        // A panic cannot leave an option half written.
-        self.blocked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
 // === impl Live ===
 
 impl Drop for Live {
@@ -242,13 +237,13 @@ async fn listen(events: impl futures_util::Stream<Item = Event>, inner: std::syn
         match event {
             Event::ConnectionBlocked(reason) => {
                 warn!("The broker takes no messages at the moment: {reason}");
-                *inner.blocked() = Some(reason);
+                inner.alarm.set(Some(reason));
             }
             Event::ConnectionUnblocked => {
                 info!("The broker takes messages again");
-                *inner.blocked() = None;
+                inner.alarm.set(None);
             }
-            Event::Error(_) => *inner.blocked() = None,
+            Event::Error(_) => inner.alarm.set(None),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use hurricane_core::{Check, CheckResult, async_trait};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{config::ConsumerConfig, publisher::Publisher};
+use crate::{alarm::Alarm, config::ConsumerConfig, publisher::Publisher};
 
 /// How a consumer stands; it can be looked at from anywhere, at no cost for the consumer.
 ///
@@ -51,7 +51,7 @@ struct Inner {
     depth: AtomicU64,
     /// Subscriptions in a row that were lost without a word from the broker.
     silences: AtomicU32,
-    blocked: Mutex<Option<String>>,
+    alarm: Alarm,
     publisher: Publisher,
     handler_timeout: Option<Duration>,
     max_in_hand: Option<usize>,
@@ -75,7 +75,7 @@ impl Status {
                 reconnects: AtomicU64::new(0),
                 depth: AtomicU64::new(UNKNOWN),
                 silences: AtomicU32::new(0),
-                blocked: Mutex::new(None),
+                alarm: Alarm::of_queue(&config.topology.queue.name),
                 publisher,
                 handler_timeout: config.handler_timeout,
                 max_in_hand: config.max_in_hand,
@@ -134,9 +134,8 @@ impl Status {
     /// Why the broker takes no messages from us at the moment, acknowledgements aside; none when it does.
     #[must_use]
     pub fn blocked(&self) -> Option<String> {
-        self.lock_blocked()
-            .clone()
-            .or_else(|| self.inner.publisher.blocked())
+        let reason = self.inner.alarm.reason();
+        reason.or_else(|| self.inner.publisher.blocked())
     }
 
     /// How long the handler has been at the message it is longest at; none while it is at none.
@@ -250,7 +249,7 @@ impl Status {
     }
 
     pub(crate) fn set_blocked(&self, reason: Option<String>) {
-        *self.lock_blocked() = reason;
+        self.inner.alarm.set(reason);
     }
 
     pub(crate) fn count_silence(&self) {
@@ -271,14 +270,6 @@ impl Status {
 
     fn now(&self) -> u64 {
         u64::try_from(self.inner.epoch.elapsed().as_millis()).map_or(u64::MAX, |now| now + 1)
-    }
-
-    fn lock_blocked(&self) -> MutexGuard<'_, Option<String>> {
-        // A panic cannot leave an option half written.
-        self.inner
-            .blocked
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
