@@ -36,7 +36,7 @@ Exit codes:
   5  Python could not be started
   6  Django is not installed for that Python
   7  stopped before the end: a second signal came
-  10 the broker refused the login, the virtual host, the queue or the exchange
+  10 the broker refused the login, the virtual host, the queue or the exchange, or TLS was not agreed on
   11 the connection to the broker was lost, or could not be made, and is not made again";
 
 const FAILED: u8 = 1;
@@ -78,8 +78,20 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 
 /// Tells why the server did not start or did not end well.
 pub(crate) fn failure(error: &Error) -> ExitCode {
-    say(&format!("{error:#}"));
+    say(&chain(error));
     code(error).into()
+}
+
+/// An error and its causes, apart from those whose words the one before has repeated already.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn code(error: &Error) -> u8 {
