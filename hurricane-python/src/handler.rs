@@ -24,9 +24,9 @@
 mod channel;
 mod check;
 mod desk;
-mod event;
+pub(crate) mod event;
 mod field;
-mod said;
+pub(crate) mod said;
 
 use std::{fmt, time::Duration};
 

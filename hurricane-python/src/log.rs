@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    frame::{self, Kind},
+    frame::{self, Kind, marshal::Writer},
     sources,
     worker::{pair, process},
 };
@@ -62,6 +62,19 @@ pub struct LogProcess {
     out: Vec<u8>,
 }
 
+// === impl LogRecord ===
+
+impl LogRecord {
+    pub(crate) fn write(&self, writer: &mut Writer<'_>) {
+        let since = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        writer.tuple(4);
+        writer.text(&self.logger);
+        writer.int(i32::try_from(self.level).unwrap_or(i32::MAX));
+        writer.text(&format!("{:.6}", since.as_secs_f64()));
+        writer.text(&self.message);
+    }
+}
+
 // === impl LogProcess ===
 
 impl LogProcess {
@@ -94,14 +107,7 @@ impl LogProcess {
     pub fn write(&mut self, records: impl IntoIterator<Item = LogRecord>) -> io::Result<()> {
         self.out.clear();
         for record in records {
-            let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            frame::encode(&mut self.out, Kind::Record, |writer| {
-                writer.tuple(4);
-                writer.text(&record.logger);
-                writer.int(i32::try_from(record.level).unwrap_or(i32::MAX));
-                writer.text(&format!("{:.6}", since.as_secs_f64()));
-                writer.text(&record.message);
-            });
+            frame::encode(&mut self.out, Kind::Record, |writer| record.write(writer));
         }
         self.channel.write_all(&self.out)
     }

@@ -1,5 +1,12 @@
-use std::{ffi::OsStr, net::SocketAddr, os::unix::ffi::OsStrExt, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    net::SocketAddr,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
+use hurricane_core::{self as core, FieldTable, FieldValue, Message, Properties, Publication};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,8 +15,10 @@ use crate::{
         event::{self, Start},
         outcome::{Body, Outcome},
     },
+    handler::{self, DeskConfig, HandlerConfig, HandlerFacts, said::Said},
     job::{Job, JobBody},
     loaded::Loaded,
+    log::LogRecord,
     startup::StartupConfig,
 };
 
@@ -106,6 +115,36 @@ fn write(name: &str, writer: &mut Writer<'_>) {
             writer.int(5);
             writer.end_dict();
         }
+        "config-handlers" => {
+            let config = DeskConfig {
+                handlers: vec![HandlerConfig {
+                    class: "shop.consumers.Mails".to_owned(),
+                    queue: "mails".to_owned(),
+                    exchange: "shop".to_owned(),
+                    host: "rabbit.example".to_owned(),
+                    port: 5672,
+                    vhost: "/".to_owned(),
+                    user: "guest".to_owned(),
+                    password: "p\u{e4}ss".to_owned(),
+                }],
+                concurrency: 2,
+                ordered: false,
+                timeout: Some(Duration::from_millis(1500)),
+            };
+            writer.dict();
+            writer.text("handlers");
+            config.write(writer);
+            writer.end_dict();
+        }
+        "record" => {
+            let record = LogRecord {
+                logger: "hurricane.amqp.general".to_owned(),
+                level: 20,
+                time: UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_001),
+                message: "Connecting to b\u{f6}rse".to_owned(),
+            };
+            record.write(writer);
+        }
         "check" => {
             writer.tuple(2);
             writer.int(7);
@@ -198,6 +237,12 @@ fn write(name: &str, writer: &mut Writer<'_>) {
             event::credit(writer, 3, 65536);
             event::gone(writer, 4);
         }
+        "events-messages" => {
+            let [plain, full] = messages();
+            writer.list(2);
+            handler::event::deliver(writer, 1, &plain);
+            handler::event::deliver(writer, i32::MAX, &full);
+        }
         "events-websocket" => {
             writer.list(5);
             let (parts, ()) = http::Request::get("/chat")
@@ -215,6 +260,59 @@ fn write(name: &str, writer: &mut Writer<'_>) {
         }
         _ => panic!("no frame {name}"),
     }
+}
+
+/// One with little, and one with everything.
+fn messages() -> [Message; 2] {
+    let mut plain = Message::new("hello");
+    plain.routing_key = "mails".to_owned();
+    plain.consumer_tag = "tag".into();
+    let mut full = Message::new(b"\x00\xff".to_vec());
+    full.exchange = "shop".to_owned();
+    full.routing_key = "m.\u{e4}".to_owned();
+    full.redelivered = true;
+    full.consumer_tag = "tag".into();
+    full.attempt = 3;
+    let text = |text: &str| Some(text.to_owned());
+    let table = [
+        (
+            "array",
+            FieldValue::Array(vec![FieldValue::Void, true.into()]),
+        ),
+        ("bytes", FieldValue::Bytes(vec![0xff].into())),
+        (
+            "decimal",
+            FieldValue::Decimal {
+                scale: 2,
+                value: 314,
+            },
+        ),
+        ("f64", FieldValue::F64(0.5)),
+        ("i64", FieldValue::I64(1 << 40)),
+        ("i8", FieldValue::I8(-8)),
+        (
+            "table",
+            FieldValue::Table(FieldTable::from([("text".to_owned(), "t\u{e4}xt".into())])),
+        ),
+        ("time", FieldValue::Timestamp(1_700_000_000)),
+    ];
+    full.properties = Properties {
+        content_type: text("text/plain"),
+        content_encoding: text("utf-8"),
+        headers: table.map(|(name, value)| (name.to_owned(), value)).into(),
+        delivery_mode: Some(2),
+        priority: Some(9),
+        correlation_id: text("7"),
+        reply_to: text("replies"),
+        expiration: text("60000"),
+        message_id: text("m"),
+        timestamp: Some(1_700_000_000),
+        kind: text("kind"),
+        user_id: text("guest"),
+        app_id: text("app"),
+        cluster_id: text("cluster"),
+    };
+    [plain, full]
 }
 
 fn asgi_request(
@@ -314,6 +412,24 @@ fn reads_what_a_worker_says_on_the_control_channel() {
         assert!(reader.none());
         assert_eq!(reader.text()?, b"asgi");
         assert!(crate::files::ProjectFiles::read(reader)?.is_none());
+        Ok(())
+    });
+    read("handling", &|reader| {
+        assert_eq!(reader.fields(4)?.int32()?, PROTOCOL);
+        assert_eq!(reader.string()?, "3.12.1");
+        assert_eq!(reader.string()?, "5.2");
+        let facts = HandlerFacts::read_all(reader)?;
+        let [mails, news] = facts.as_slice() else {
+            panic!("{facts:?}")
+        };
+        assert_eq!(
+            (mails.exchange_type.as_str(), mails.prefetch),
+            ("topic", 100)
+        );
+        assert_eq!(mails.routing_keys, ["mails", "m.*"]);
+        assert!(!mails.is_async);
+        assert_eq!((news.exchange_type.as_str(), news.prefetch), ("fanout", 0));
+        assert!(news.routing_keys.is_empty() && news.is_async);
         Ok(())
     });
     read("beat", &|reader| {
@@ -487,6 +603,76 @@ fn reads_what_an_event_loop_sends() {
         },
     ];
     assert_eq!(outcomes(&vector("sent-websocket")), Ok(wanted));
+}
+
+/// What the clerks of a whole frame have said.
+fn said(frame: &[u8]) -> Result<Vec<Said>, DecodeError> {
+    let (kind, mut reader, length) = decode(frame)?.ok_or(DecodeError::Truncated)?;
+    assert_eq!((kind, length), (Kind::Sent, frame.len()));
+    let said = (0..reader.sequence()?).map(|_| Said::read(&mut reader));
+    said.collect()
+}
+
+#[test]
+fn reads_what_handlers_of_messages_say() {
+    let done = |number, time, outcome| Said::Done {
+        number,
+        time: Duration::from_micros(time),
+        outcome,
+    };
+    let settle = |number, outcome, multiple| Said::Settle {
+        number,
+        outcome,
+        multiple,
+    };
+    let after = Some(Duration::from_secs(30));
+    let mut plain = Publication::new("", "mails", "hello");
+    plain.properties = Properties::default();
+    plain.mandatory = true;
+    let [_, full] = messages();
+    let mut everything = Publication::new(full.exchange, full.routing_key, full.body);
+    everything.properties = full.properties;
+    // Python has one type for integers, which goes as the smallest that it fits in.
+    let headers = &mut everything.properties.headers;
+    headers.insert("i8".to_owned(), FieldValue::I32(-8));
+    let publish = |number, publication| Said::Publish {
+        number,
+        publication: Box::new(publication),
+    };
+    let wanted = vec![
+        done(1, 250, Some(core::Outcome::Ack)),
+        done(2, 3_600_000_001, None),
+        Said::Failed {
+            number: 3,
+            time: Duration::ZERO,
+        },
+        settle(4, core::Outcome::Requeue, false),
+        settle(5, core::Outcome::Reject, true),
+        settle(6, core::Outcome::Retry { after: None }, false),
+        settle(7, core::Outcome::Retry { after }, false),
+        publish(0, plain),
+        publish(8, everything),
+    ];
+    assert_eq!(said(&vector("sent-messages")), Ok(wanted));
+}
+
+#[test]
+fn passes_over_what_a_handler_cannot_want_and_goes_on() {
+    let invalid = |number, error| Said::Invalid { number, error };
+    let wrong = |found, wanted| DecodeError::Type { found, wanted };
+    let acknowledged = Said::Settle {
+        number: 6,
+        outcome: core::Outcome::Ack,
+        multiple: false,
+    };
+    let wanted = vec![
+        invalid(1, DecodeError::Fields(1)),
+        invalid(3, wrong('u', "a number")),
+        invalid(4, wrong('i', "text")),
+        invalid(5, wrong('u', "bytes")),
+        acknowledged,
+    ];
+    assert_eq!(said(&vector("sent-messages-wrong")), Ok(wanted));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a clerk is told; the counterpart of `Clerk.take` in `amqp.py`.
+//! What a clerk is told; the counterpart of `Clerk.run` in `amqp.py`.
 
 use hurricane_core::Message;
 
@@ -6,7 +6,7 @@ use super::field::write_properties;
 use crate::frame::marshal::Writer;
 
 /// Writes a message.
-pub(super) fn deliver(writer: &mut Writer<'_>, number: i32, message: &Message) {
+pub(crate) fn deliver(writer: &mut Writer<'_>, number: i32, message: &Message) {
     writer.tuple(8);
     writer.int(number);
     writer.text(&message.exchange);

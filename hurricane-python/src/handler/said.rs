@@ -1,4 +1,4 @@
-//! What a clerk says; the counterpart of `Clerk.emit` in `amqp.py`, whose table of items this
+//! What a clerk says; the counterpart of `Clerk.send` in `amqp.py`, whose table of items this
 //! follows.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::frame::marshal::{DecodeError, Reader};
 
 /// One item of a `SENT` frame.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// The handler has returned.
     Done {
         number: i32,
@@ -37,7 +37,7 @@ pub(super) enum Said {
 }
 
 impl Said {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         reader.item(Self::read_fields, |number, error| Self::Invalid {
             number,
             error,
