@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hurricane_core::{Publication, SettleError};
+use hurricane_core::{MessageChannel, Publication, SettleError};
 use tokio::{
     net::UnixStream,
     sync::{Semaphore, mpsc},
