@@ -135,17 +135,9 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
     let (kind, mut reader, _) = frame::decode(data)?.ok_or(DecodeError::Truncated)?;
     match kind {
         Kind::Ready => {
-            let protocol = reader.fields(5)?.int32()?;
-            if protocol != PROTOCOL {
-                return Ok(Err(StartError::Protocol(format!(
-                    "it speaks protocol {protocol}"
-                ))));
-            }
-            let python = reader.string()?;
-            let django = if reader.none() {
-                None
-            } else {
-                Some(reader.string()?)
+            let (python, django) = match versions(reader.fields(5)?)? {
+                Ok(versions) => versions,
+                Err(error) => return Ok(Err(error)),
             };
             let name = reader.text()?;
             let Some(interface) = Interface::parse(name) else {
@@ -163,17 +155,9 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
             }))
         }
         Kind::Handling => {
-            let protocol = reader.fields(4)?.int32()?;
-            if protocol != PROTOCOL {
-                return Ok(Err(StartError::Protocol(format!(
-                    "it speaks protocol {protocol}"
-                ))));
-            }
-            let python = reader.string()?;
-            let django = if reader.none() {
-                None
-            } else {
-                Some(reader.string()?)
+            let (python, django) = match versions(reader.fields(4)?)? {
+                Ok(versions) => versions,
+                Err(error) => return Ok(Err(error)),
             };
             Ok(Ok(About {
                 python,
@@ -191,6 +175,25 @@ fn parse_hello(data: &[u8]) -> Result<Result<About, StartError>, DecodeError> {
         }
         kind => Err(DecodeError::Kind(kind as u8)),
     }
+}
+
+/// With what every hello begins: the protocol, which has to be ours, and the versions of Python and Django.
+fn versions(
+    reader: &mut Reader<'_>,
+) -> Result<Result<(String, Option<String>), StartError>, DecodeError> {
+    let protocol = reader.int32()?;
+    if protocol != PROTOCOL {
+        return Ok(Err(StartError::Protocol(format!(
+            "it speaks protocol {protocol}"
+        ))));
+    }
+    let python = reader.string()?;
+    let django = if reader.none() {
+        None
+    } else {
+        Some(reader.string()?)
+    };
+    Ok(Ok((python, django)))
 }
 
 pub(super) async fn write_control(
