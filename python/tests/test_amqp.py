@@ -48,7 +48,7 @@ def event(number, body=b"body", properties=None):
 class Server:
     """Gives messages to a clerk, and hears what it says."""
 
-    def __init__(self, test, handler, cls=amqp.Clerk, **values):
+    def __init__(self, test, handler, cls=amqp.ThreadClerk, **values):
         self.channel, events = pair(test)
         self.begun = memoryview(mmap.mmap(-1, 8)).cast("I")
         # One socket for both directions, of which the clerk has two descriptors.
@@ -78,7 +78,7 @@ class Server:
         return [item if len(item) > 3 else (item[0], *item[2:]) for item in items]
 
 
-class Clerk(unittest.TestCase):
+class ThreadClerk(unittest.TestCase):
     def test_a_batch_is_answered_in_one_write(self):
         server = Server(self, Handler(acknowledge))
         server.give(event(1))

@@ -56,10 +56,8 @@ def run(worker, config):
         for place in range(1 if is_async else concurrency):
             channel = index * concurrency + place
             handler = make(cls, arguments)
-            if is_async:
-                clerks.append(LoopClerk(channel, config.data[channel], handler, begun, sweep, timeout / 1000))
-            else:
-                clerks.append(Clerk(channel, config.data[channel], handler, begun, sweep))
+            wanted = channel, config.data[channel], handler, begun, sweep
+            clerks.append(LoopClerk(*wanted, timeout=timeout / 1000) if is_async else ThreadClerk(*wanted))
         facts.append(fact(handler, is_async))
     for descriptors in unused(config.data, {clerk.index for clerk in clerks}):
         for descriptor in descriptors:
@@ -148,7 +146,7 @@ def connected(handler, channel):
 
 
 class Clerk(threading.Thread):
-    """Handles one message after the other."""
+    """Has a handler, and a channel to the server."""
 
     def __init__(self, index, descriptors, handler, begun, sweep):
         super().__init__(name=f"hurricane-handler-{index}", daemon=True)
@@ -164,12 +162,24 @@ class Clerk(threading.Thread):
         self.count = 0
         self.sweep = sweep
         self.out = []                   # what is to be sent with the next flush
+        self.closed = False
+
+    def begin(self):
+        """Counts a message. Should this process be killed, the server still reads there what it had begun."""
+        self.count = self.count + 1 & 0xFFFFFFFF
+        self.begun[self.index] = self.count
+
+
+class ThreadClerk(Clerk):
+    """Handles one message after the other."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self.sending = threading.Lock()
         self.flushed = 0.0
         self.slow = True                # so far as is known
         self.number = 0                 # of the message that is being handled
         self.verdict = None             # what its handler wants to become of it
-        self.closed = False
 
     def run(self):
         receive, handle = self.events.receive, self.handle
@@ -190,9 +200,7 @@ class Clerk(threading.Thread):
 
     def handle(self, event):
         number, exchange, routing_key, redelivered, consumer_tag, attempt, properties, body = event
-        # Should this process be killed, the server still reads here what it had begun.
-        self.count = self.count + 1 & 0xFFFFFFFF
-        self.begun[self.index] = self.count
+        self.begin()
         self.number = number
         self.verdict = None
         deliver = message.Deliver(number, exchange, routing_key, redelivered, consumer_tag, attempt)
@@ -248,29 +256,16 @@ class Clerk(threading.Thread):
             self.closed = True      # the server is gone, or has given this worker up
 
 
-class LoopClerk(threading.Thread):
+class LoopClerk(Clerk):
     """Handles messages at the same time, on an event loop."""
 
-    def __init__(self, index, descriptors, handler, begun, sweep, timeout):
-        super().__init__(name=f"hurricane-handler-{index}", daemon=True)
-        self.index = index
-        events, self.sent = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-        events.set_inheritable(False)
-        self.sent.set_inheritable(False)
-        self.events = frame.Channel(events)
-        self.handler = handler
-        self.channel = message.Channel(self)
-        connected(handler, self.channel)
-        self.begun = begun
-        self.count = 0
-        self.sweep = sweep
+    def __init__(self, *arguments, timeout):
+        super().__init__(*arguments)
         self.swept = 0.0
         self.timeout = timeout or None
-        self.out = []
         self.flushing = False
         self.tasks = set()
         self.current = contextvars.ContextVar("message", default=0)
-        self.closed = False
         self.loop = None
 
     def run(self):
@@ -311,8 +306,7 @@ class LoopClerk(threading.Thread):
                 task.add_done_callback(self.tasks.discard)
 
     async def handle(self, number, exchange, routing_key, redelivered, consumer_tag, attempt, properties, body):
-        self.count = self.count + 1 & 0xFFFFFFFF
-        self.begun[self.index] = self.count
+        self.begin()
         self.current.set(number)
         deliver = message.Deliver(number, exchange, routing_key, redelivered, consumer_tag, attempt)
         if self.sweep is not None and monotonic() - self.swept > SWEEP:
