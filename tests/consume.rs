@@ -4,6 +4,8 @@ mod delivery;
 mod faults;
 mod manage;
 mod options;
+mod outage;
+mod tls;
 
 #[path = "../hurricane-amqp/tests/broker/broker.rs"]
 mod broker;

@@ -100,6 +100,9 @@ class Replying(TopicHandler):
         notes.note(f"attempt {basic_deliver.attempt}")
         if body == b"nowhere":
             channel.basic_publish("no such exchange", "x", body)
+        elif body == b"wait":
+            notes.wait_for("go")
+            channel.basic_publish("", properties.reply_to, body)
         elif body.isdigit():
             for number in range(int(body)):
                 channel.basic_publish("", properties.reply_to, str(number), BasicProperties(delivery_mode=2))

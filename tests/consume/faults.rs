@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::process::Signal;
 
-use super::{Admin, broker::Broker, consume, name};
+use super::{Admin, consume, name};
 use crate::harness::{Server, get, kill, until_true};
 
 /// The texts that have come, once each.
@@ -167,64 +167,6 @@ fn new_workers_on_sighup_lose_nothing() {
 }
 
 #[test]
-fn a_broker_that_goes_and_comes_is_waited_for() {
-    let (broker, queue) = (Broker::start(), name("broker"));
-    let admin = Admin::at(broker.uri());
-    admin.fill(&queue, ["before".to_owned()]);
-    let server = consume("Noting", &queue)
-        .arg("--amqp-url", broker.uri())
-        .start_consuming();
-    server.wait_for_note("before done");
-    broker.control(&["close_all_connections", "maintenance"]);
-    server.wait_for_line("Channel 1 was closed: ");
-    let status = |path: &str| get(server.probe_port(), path).status;
-    until_true("it has subscribed again", || {
-        server.stderr().matches("Issuing consumer").count() == 2 && status("/ready") == 200
-    });
-    broker.stop();
-    until_true("readiness fails", || status("/ready") == 500);
-    assert_eq!(status("/alive"), 200, "no restart brings a broker back");
-    assert_eq!(status("/startup"), 200);
-    server.wait_for_line("Channel 1 was closed: Transport indicated EOF");
-    server.wait_for_line("Reconnecting after 1 ");
-    broker.start_again();
-    Admin::at(broker.uri()).publish("", &queue, b"after");
-    server.wait_for_note("after done");
-    until_true("readiness is back", || status("/ready") == 200);
-    server.stop();
-}
-
-#[test]
-fn without_reconnecting_the_end_of_the_connection_is_the_end() {
-    let (broker, queue) = (Broker::start(), name("end"));
-    let server = consume("Noting", &queue)
-        .arg("--amqp-url", broker.uri())
-        .arg("--max-reconnects", 0)
-        .start_consuming();
-    broker.stop();
-    let ended = server.ended();
-    assert_eq!(ended.code, Some(11));
-    assert!(!ended.stderr.contains("auto-reconnect"));
-    let last = ended.stderr.lines().last().unwrap();
-    assert!(
-        last.starts_with("hurricane: the connection to the broker was lost"),
-        "{last}"
-    );
-}
-
-#[test]
-fn a_queue_that_is_deleted_is_declared_anew() {
-    let (admin, queue) = (Admin::new(), name("deleted"));
-    let server = consume("Noting", &queue).start_consuming();
-    admin.delete(&queue);
-    server.wait_for_line("Reconnecting after ");
-    until_true("the queue is back", || admin.depth(&queue) == Some(0));
-    admin.publish("", &queue, b"hello");
-    server.wait_for_note("hello done");
-    server.stop();
-}
-
-#[test]
 fn messages_wait_while_there_is_no_worker() {
     let (admin, queue) = (Admin::new(), name("none"));
     admin.declare(&queue);
@@ -248,23 +190,4 @@ fn a_second_signal_ends_it_now() {
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code, Some(7));
     admin.until_depth(&queue, 1);
-}
-
-#[test]
-fn it_starts_without_a_broker_and_is_alive() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let server = consume("Noting", "q")
-        .arg("--amqp-url", format!("amqp://127.0.0.1:{port}"))
-        .spawn();
-    let line = server.wait_for_line("Probe application running on port ");
-    let probes: u16 = line.rsplit(' ').next().unwrap().parse().unwrap();
-    server.wait_for_line("Reconnecting after ");
-    assert_eq!(get(probes, "/alive").status, 200);
-    assert_eq!(get(probes, "/startup").status, 400);
-    assert_eq!(get(probes, "/ready").status, 500);
-    server.stop();
 }

@@ -135,6 +135,25 @@ fn without_reconnect_the_end_of_the_broker_is_the_end() {
 }
 
 #[test]
+fn a_check_of_the_project_fails_liveness() {
+    let check = "import os
+from django.core import checks
+def check(app_configs, **kwargs):
+    failed = os.path.exists(os.environ['TEST_DIR'] + '/failed')
+    return [checks.Error('on purpose')] if failed else []
+checks.register(check, 'liveness')";
+    let server = consume(check)
+        .env("AMQP_URL", broker::uri())
+        .arg("--queue", name("checked"))
+        .start_consuming();
+    let alive = || get(server.probe_port(), "/alive");
+    assert_eq!(alive().status, 200);
+    server.touch("failed");
+    until_true("liveness fails", || alive().status == 500);
+    server.stop();
+}
+
+#[test]
 fn new_code_handles_messages() {
     let (admin, exchange, queue) = (Admin::new(), name("shop"), name("reload"));
     let (host, port) = address();

@@ -6,7 +6,7 @@ use super::{Admin, broker, consume, name};
 use crate::harness::{Ended, Launch, get, until_true};
 
 /// Checks the code, and that the last line is the one sentence for people.
-fn ends(ended: &Ended, code: i32, says: &str) {
+pub(super) fn ends(ended: &Ended, code: i32, says: &str) {
     assert_eq!(ended.code, Some(code));
     let last = ended.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("hurricane: "), "{last:?}");
@@ -82,6 +82,12 @@ fn a_broker_that_refuses_is_10_in_one_sentence() {
     admin.declare(&queue);
     let other = consume("Noting", &queue).without("--durable").run();
     ends(&other, 10, "failed to declare the queue");
+    let first = consume("Noting", &queue).flag("--exclusive-consumer");
+    let first = first.start_consuming();
+    // The broker closes the channel for it.
+    let second = consume("Noting", &queue).run();
+    ends(&second, 10, "failed to subscribe to the queue");
+    first.stop();
 }
 
 #[test]

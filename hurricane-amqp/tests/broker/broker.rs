@@ -61,6 +61,11 @@ pub(crate) fn uri() -> &'static str {
 
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one with these lines in its configuration beside the usual ones.
+    pub(crate) fn start_with(configuration: &str) -> Self {
         let server = find("rabbitmq-server").unwrap_or_else(|| {
             panic!(
                 "rabbitmq-server is missing: install it (Debian, Ubuntu: apt install rabbitmq-server), \
@@ -74,7 +79,7 @@ impl Broker {
         let file = |name: &str| folder.join(name).display().to_string();
         fs::write(
             file("rabbitmq.conf"),
-            format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+            format!("listeners.tcp.1 = 127.0.0.1:{port}\n{configuration}"),
         )
         .unwrap();
         fs::write(file("plugins"), "[].").unwrap();
@@ -191,7 +196,7 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
