@@ -1,6 +1,7 @@
 //! `hurricane consume` with a real `RabbitMQ`: the one at `AMQP_URL`, or one that is started for it.
 
 mod delivery;
+mod documents;
 mod faults;
 mod manage;
 mod options;
