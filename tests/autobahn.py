@@ -50,7 +50,9 @@ def run(options, packages, folder):
     """What the suite says of each case."""
     apps = pathlib.Path(__file__).resolve().parent / "apps"
     command = [options.hurricane, "serve", "--python", sys.executable, "--app", "asgi_gallery", "--no-probe",
-               "--no-access-log", "--host", "127.0.0.1", "--port", "0", "--ws-max-size", "32M"]
+               "--no-access-log", "--host", "127.0.0.1", "--port", "0", "--ws-max-size", "32M",
+               # The client masks for so long that it may miss a ping.
+               "--ws-ping-interval", "0"]
     server = subprocess.Popen(command, cwd=apps, env={**os.environ, "TEST_DIR": str(folder)}, text=True,
                               stderr=subprocess.PIPE)
     try:
