@@ -15,7 +15,10 @@ use tracing::info;
 #[cfg(feature = "prometheus")]
 use tracing::warn;
 
-use super::{Details, PathError, Paths, ProbeConfig, watch::Health};
+use super::{
+    Details, PathError, Paths, ProbeConfig,
+    watch::{self, Health},
+};
 #[cfg(feature = "prometheus")]
 use crate::{
     Exposition,
@@ -221,6 +224,28 @@ impl Probes {
     /// Runs all checks once, whatever they find, so that there are results when the first probe comes.
     pub async fn rehearse(&self) {
         self.runner.rehearse().await;
+    }
+
+    /// Asks liveness and readiness until the process is to end, each when nobody else has asked it for as long as
+    /// [`ProbeConfig::watch_every`] says.
+    ///
+    /// So the webhooks hear of a change whether anybody probes or not. [`Hurricane`](crate::Hurricane) and
+    /// [`Bound::spawn`](super::Bound::spawn) see to it; this is for a process that has neither. Where no webhook wants
+    /// to hear of such changes it ends at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use hurricane_core::Probes;
+    ///
+    /// fn begin(probes: &Arc<Probes>) {
+    ///     let probes = Arc::clone(probes);
+    ///     tokio::spawn(async move { probes.watch().await });
+    /// }
+    /// ```
+    pub async fn watch(&self) {
+        watch::watch(self).await;
     }
 
     /// The checks, to add to and to remove from while the probes answer.

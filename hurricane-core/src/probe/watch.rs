@@ -23,67 +23,6 @@ pub(super) struct Health {
 /// The shortest pause, lest a zero keep a thread busy.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
-// === impl Probes ===
-
-impl Probes {
-    /// Asks liveness and readiness until the process is to end, each when nobody else has asked it for as long as
-    /// [`ProbeConfig::watch_every`](super::ProbeConfig::watch_every) says.
-    ///
-    /// So the webhooks hear of a change whether anybody probes or not. [`Hurricane`](crate::Hurricane) and
-    /// [`Bound::spawn`](super::Bound::spawn) see to it; this is for a process that has neither. Where no webhook wants
-    /// to hear of such changes it ends at once.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use hurricane_core::Probes;
-    ///
-    /// fn begin(probes: &Arc<Probes>) {
-    ///     let probes = Arc::clone(probes);
-    ///     tokio::spawn(async move { probes.watch().await });
-    /// }
-    /// ```
-    pub async fn watch(&self) {
-        if !self.tells(EventKind::Liveness) && !self.tells(EventKind::Readiness) {
-            return;
-        }
-        self.lifecycle().reached(Phase::Running).await;
-        let watching = async {
-            tokio::join!(
-                self.watch_one(Probe::Liveness),
-                self.watch_one(Probe::Readiness)
-            )
-        };
-        tokio::select! {
-            biased;
-            () = self.lifecycle().reached(Phase::Draining) => {}
-            _ = watching => {}
-        }
-    }
-
-    async fn watch_one(&self, probe: Probe) {
-        let Some((kind, health)) = self.health(probe).filter(|(kind, _)| self.tells(*kind)) else {
-            return;
-        };
-        let every = self.watch_every().max(MIN_PAUSE);
-        let mut asked = Instant::now();
-        loop {
-            if let Some(at) = health.asked() {
-                asked = asked.max(at);
-            }
-            let rest = every.saturating_sub(asked.elapsed());
-            if rest.is_zero() {
-                tracing::trace!("nobody asks for {kind}");
-                self.ask(probe).await;
-                asked = Instant::now();
-            } else {
-                time::sleep(rest).await;
-            }
-        }
-    }
-}
-
 // === impl Health ===
 
 impl Health {
@@ -98,6 +37,46 @@ impl Health {
     pub(super) fn asked(&self) -> Option<Instant> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.map(|(_, at)| at)
+    }
+}
+
+/// Asks both probes until the process is to end; see [`Probes::watch`].
+pub(super) async fn watch(probes: &Probes) {
+    if !probes.tells(EventKind::Liveness) && !probes.tells(EventKind::Readiness) {
+        return;
+    }
+    probes.lifecycle().reached(Phase::Running).await;
+    let watching = async {
+        tokio::join!(
+            watch_one(probes, Probe::Liveness),
+            watch_one(probes, Probe::Readiness)
+        )
+    };
+    tokio::select! {
+        biased;
+        () = probes.lifecycle().reached(Phase::Draining) => {}
+        _ = watching => {}
+    }
+}
+
+async fn watch_one(probes: &Probes, probe: Probe) {
+    let wanted = probes.health(probe).filter(|(kind, _)| probes.tells(*kind));
+    let Some((_, health)) = wanted else {
+        return;
+    };
+    let every = probes.watch_every().max(MIN_PAUSE);
+    let mut asked = Instant::now();
+    loop {
+        if let Some(at) = health.asked() {
+            asked = asked.max(at);
+        }
+        let rest = every.saturating_sub(asked.elapsed());
+        if rest.is_zero() {
+            probes.ask(probe).await;
+            asked = Instant::now();
+        } else {
+            time::sleep(rest).await;
+        }
     }
 }
 
