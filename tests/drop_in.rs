@@ -1,7 +1,14 @@
 //! What users of django-hurricane rely on, as the document about migrating from it says: a project with nothing but
 //! `hurricane`, through `manage.py serve`.
 
-use std::{env, ffi::OsString, iter, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    iter,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -32,6 +39,10 @@ fn probes_take_get_post_and_head_with_one_slash_at_the_end() {
         let head = Request::new("HEAD", path).send(port);
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
     }
+    let answer = get(port, "/probe");
+    let header = |name| answer.header(name).unwrap_or_default();
+    assert!(header("content-type").starts_with("text/plain"));
+    assert!(header("cache-control").contains("no-store"));
     assert_eq!(get(port, "/probe//").status, 404);
     assert_eq!(Request::new("PUT", "/probe").send(port).status, 405);
     server.stop();
@@ -102,6 +113,50 @@ fn what_is_tornados_is_told_where_it_is_imported() {
     let says =
         "hurricane.server.make_http_server is not there: Hurricane's server is not tornado's";
     assert!(ended.stderr.contains(says), "{}", ended.stderr);
+}
+
+#[test]
+fn each_database_is_asked() {
+    let settings =
+        "DATABASES['other'] = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': '/nowhere/db'}";
+    let server = Launch::manage(settings).start();
+    for probe in ["/alive", "/ready"] {
+        let answer = get(server.probe_port(), probe);
+        let says = (answer.status, answer.text());
+        assert_eq!(says, (500, "database error".to_owned()), "{probe}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_queue_over_its_limit_is_told_once() {
+    let receiver = Receiver::takes();
+    let server = Launch::manage("REQ_QUEUE_LEN = 0")
+        .arg("--webhook-url", receiver.url())
+        .env("NO_PROXY", "127.0.0.1")
+        .start();
+    for _ in 0..3 {
+        let answer = get(server.probe_port(), "/ready");
+        assert_eq!(answer.status, 400);
+        let says = "request queue: 0 requests wait for a worker, the limit is 0";
+        assert_eq!(answer.text(), says);
+    }
+    server.stop();
+    let told = receiver.until_shutdown();
+    let count = told.iter().filter(|event| event.starts_with("readiness"));
+    assert_eq!(count.count(), 1, "{told:?}");
+    assert!(told.contains(&"readiness failed".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_4() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for option in ["--port", "--probe-port"] {
+        let ended = Launch::manage("").arg(option, port).run();
+        assert_eq!(ended.code, Some(4), "{option}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Address already in use"));
+    }
 }
 
 #[test]
