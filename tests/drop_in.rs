@@ -303,9 +303,28 @@ def broken(**kwargs):
     server.stop();
 }
 
-/// Half a second of silence, and then no second try: in namespaces of its own, where the usual ports are free.
 #[test]
-fn it_fits_the_drivers_of_those_who_come_from_django_hurricane() {
+fn drivers_find_the_ports_and_the_lines_they_know() {
+    drive("ports");
+}
+
+#[test]
+fn drivers_find_what_settings_and_variables_say() {
+    drive("settings");
+}
+
+#[test]
+fn drivers_find_commands_and_migrations_done() {
+    drive("commands");
+}
+
+#[test]
+fn drivers_find_the_limits_they_set() {
+    drive("limits");
+}
+
+/// Has `drive.py` start some servers and ask them, in namespaces of its own, where the usual ports are free.
+fn drive(which: &str) {
     let unshare = [
         "unshare",
         "--net",
@@ -331,7 +350,7 @@ fn it_fits_the_drivers_of_those_who_come_from_django_hurricane() {
         .args(&unshare[1..])
         .arg(python())
         .arg(root.join("tests/dropin/drive.py"))
-        .arg(folder.path())
+        .args([folder.path(), Path::new(which)])
         .env("PYTHONPATH", root.join("python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PATH", search_path())

@@ -43,50 +43,59 @@ NO_METRICS = GENERAL + "Running without Prometheus exporter, because --{} flag w
 
 # What is given; what is said until the silence; what is asked then, of which port, and the answer; what that leaves in
 # the log.
-RUNS = [
-    dict(says=[PROBES.format(8001, "/alive"), METRICS.format(8001), HTTP.format(8000), "Startup time is "],
-         asks=[("GET", 8000, "/", 200, "It works."), ("HEAD", 8000, "/", 200, ""),
-               ("GET", 8000, "/doesnotexist", 404, "Not Found"),
-               ("GET", 8001, "/alive", 200, "Average response time: "), ("POST", 8001, "/alive/", 200, ""),
-               ("GET", 8001, "/ready", 200, ""),
-               ("GET", 8001, "/startup", 200, "Startup was finished "), ("GET", 8001, "/alive//", 404, ""),
-               ("GET", 8001, "/metrics", 200, "path_requests_total")],
-         told=["INFO     hurricane.server.access 200 GET / (", "hurricane.server.access 200 HEAD / (",
-               "WARNING  hurricane.server.access 404 GET /doesnotexist ("]),
-    dict(args=["--probe-port", "8000", "--liveness-probe", "/probe/"],
-         says=["Starting probe application with routes liveness-probe: /probe,", "running integrated on port 8000",
-               METRICS.format(8000)],
-         asks=[("GET", 8000, "/probe", 200, "alive"), ("GET", 8000, "/", 200, "It works."),
-               ("GET", 8000, "/metrics", 200, "request_counter_total 1")]),
-    dict(args=["--no-probe"], says=[GENERAL + "No probe application running", NO_METRICS.format("no-probe")],
-         asks=[("GET", 8000, "/", 200, "It works."), ("GET", 8001, "/alive", None, "")]),
-    dict(args=["--no-metrics"], says=[NO_METRICS.format("no-metrics")],
-         asks=[("GET", 8001, "/metrics", 404, ""), ("GET", 8001, "/alive", 200, "alive")]),
-    dict(env={"HURRICANE_PORT": "8085", "HURRICANE_LIVENESS_PROBE": "/variable"},
-         says=[PROBES.format(8086, "/variable"), HTTP.format(8085)], asks=[("GET", 8086, "/variable", 200, "alive")]),
-    dict(settings="PORT = 8087", env={"HURRICANE_PORT": "8085"}, says=[HTTP.format(8087)],
-         asks=[("GET", 8087, "/", 200, "It works.")]),
-    dict(args=["--command", "makemigrations", "--command", "step say 'a b' c"], waits=True,
-         says=["Starting execution of management commands", "No changes detected", "a b|c",
-               "Command step was executed in ", HTTP.format(8000)],
-         asks=[("GET", 8001, "/startup", 200, "Startup was finished "), ("GET", 8001, "/ready", 200, ""),
-               ("GET", 8000, "/", 200, "It works.")]),
-    dict(args=["--check-migrations-apply"], waits=True,
-         says=["Database was checked successfully", "There are 1 pending migrations", "Applying migrations",
-               "No pending migrations", HTTP.format(8000)],
-         asks=[("GET", 8000, "/", 200, "It works.")]),
-    dict(args=["--req-queue-len", "0"], asks=[("GET", 8001, "/ready", 400, "request queue: ")]),
-    dict(args=["--max-lifetime", "2"],
-         asks=[("GET", 8000, "/", 200, ""), ("GET", 8000, "/", 200, ""), ("GET", 8001, "/alive", 200, ""),
-               ("GET", 8000, "/", 200, ""), ("GET", 8001, "/alive", 400, ""), ("GET", 8001, "/ready", 200, "")]),
-    dict(args=["--static", "--media"], settings="STATIC_URL = '/static/'; MEDIA_URL = '/media/'",
-         says=["Serving static files under /static/ from <STATIC_ROOT not set>",
-               "Serving media files under /media/ from "],
-         asks=[("GET", 8000, "/media/manage.py", 404, ""), ("GET", 8000, "/static/x.css", 404, "")]),
-    dict(args=["--max-memory", "512M", "--autoreload"],
-         says=["Autoreload was performed", "Starting memory allocation check with maximum memory set to 512 Mb"],
-         asks=[("GET", 8000, "/", 200, "It works.")]),
-]
+RUNS = {
+    "ports": [
+        dict(says=[PROBES.format(8001, "/alive"), METRICS.format(8001), HTTP.format(8000), "Startup time is "],
+             asks=[("GET", 8000, "/", 200, "It works."), ("HEAD", 8000, "/", 200, ""),
+                   ("GET", 8000, "/doesnotexist", 404, "Not Found"),
+                   ("GET", 8001, "/alive", 200, "Average response time: "), ("POST", 8001, "/alive/", 200, ""),
+                   ("GET", 8001, "/ready", 200, ""),
+                   ("GET", 8001, "/startup", 200, "Startup was finished "), ("GET", 8001, "/alive//", 404, ""),
+                   ("GET", 8001, "/metrics", 200, "path_requests_total")],
+             told=["INFO     hurricane.server.access 200 GET / (", "hurricane.server.access 200 HEAD / (",
+                   "WARNING  hurricane.server.access 404 GET /doesnotexist ("]),
+        dict(args=["--probe-port", "8000", "--liveness-probe", "/probe/"],
+             says=["Starting probe application with routes liveness-probe: /probe,", "running integrated on port 8000",
+                   METRICS.format(8000)],
+             asks=[("GET", 8000, "/probe", 200, "alive"), ("GET", 8000, "/", 200, "It works."),
+                   ("GET", 8000, "/metrics", 200, "request_counter_total 1")]),
+        dict(args=["--no-probe"], says=[GENERAL + "No probe application running", NO_METRICS.format("no-probe")],
+             asks=[("GET", 8000, "/", 200, "It works."), ("GET", 8001, "/alive", None, "")]),
+    ],
+    "settings": [
+        dict(args=["--no-metrics"], says=[NO_METRICS.format("no-metrics")],
+             asks=[("GET", 8001, "/metrics", 404, ""), ("GET", 8001, "/alive", 200, "alive")]),
+        dict(env={"HURRICANE_PORT": "8085", "HURRICANE_LIVENESS_PROBE": "/variable"},
+             says=[PROBES.format(8086, "/variable"), HTTP.format(8085)],
+             asks=[("GET", 8086, "/variable", 200, "alive")]),
+        dict(settings="PORT = 8087", env={"HURRICANE_PORT": "8085"}, says=[HTTP.format(8087)],
+             asks=[("GET", 8087, "/", 200, "It works.")]),
+    ],
+    "commands": [
+        dict(args=["--command", "makemigrations", "--command", "step say 'a b' c"], waits=True,
+             says=["Starting execution of management commands", "No changes detected", "a b|c",
+                   "Command step was executed in ", HTTP.format(8000)],
+             asks=[("GET", 8001, "/startup", 200, "Startup was finished "), ("GET", 8001, "/ready", 200, ""),
+                   ("GET", 8000, "/", 200, "It works.")]),
+        dict(args=["--check-migrations-apply"], waits=True,
+             says=["Database was checked successfully", "There are 1 pending migrations", "Applying migrations",
+                   "No pending migrations", HTTP.format(8000)],
+             asks=[("GET", 8000, "/", 200, "It works.")]),
+    ],
+    "limits": [
+        dict(args=["--req-queue-len", "0"], asks=[("GET", 8001, "/ready", 400, "request queue: ")]),
+        dict(args=["--max-lifetime", "2"],
+             asks=[("GET", 8000, "/", 200, ""), ("GET", 8000, "/", 200, ""), ("GET", 8001, "/alive", 200, ""),
+                   ("GET", 8000, "/", 200, ""), ("GET", 8001, "/alive", 400, ""), ("GET", 8001, "/ready", 200, "")]),
+        dict(args=["--static", "--media"], settings="STATIC_URL = '/static/'; MEDIA_URL = '/media/'",
+             says=["Serving static files under /static/ from <STATIC_ROOT not set>",
+                   "Serving media files under /media/ from "],
+             asks=[("GET", 8000, "/media/manage.py", 404, ""), ("GET", 8000, "/static/x.css", 404, "")]),
+        dict(args=["--max-memory", "512M", "--autoreload"],
+             says=["Autoreload was performed", "Starting memory allocation check with maximum memory set to 512 Mb"],
+             asks=[("GET", 8000, "/", 200, "It works.")]),
+    ],
+}
 
 
 class Driven:
@@ -164,10 +173,10 @@ def others():
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
 
 
-def main(folder):
+def main(folder, which):
     bring_up_loopback()
     kept, servers = [], []
-    for number, run in enumerate(RUNS):
+    for number, run in enumerate(RUNS[which]):
         data = Path(folder) / str(number)
         data.mkdir()
         servers.append(drive(str(data), kept, **run))
@@ -181,4 +190,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
