@@ -162,6 +162,12 @@ fn sentence(error: &clap::Error) -> String {
     {
         sentence.push_str(&format!(" (one of {})", values.join(", ")));
     }
+    // Named in lines of their own, behind a colon.
+    if error.kind() == ErrorKind::MissingRequiredArgument
+        && let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+    {
+        sentence.push_str(&format!(" {}", missing.join(", ")));
+    }
     if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
         && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
         && let Some(variable) = variable_of(option, value)

@@ -47,6 +47,11 @@ fn a_wrong_option_is_2() {
     let ordered = nowhere().flag("--ordered").arg("--concurrency", 2);
     ends(&ordered.run(), 2, "--ordered");
     ends(
+        &nowhere().arg("--amqp-cert", "client.pem").run(),
+        2,
+        "not provided: --amqp-key",
+    );
+    ends(
         &nowhere().arg("--amqp-password-file", "/nowhere").run(),
         2,
         "--amqp-password-file",
