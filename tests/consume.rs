@@ -25,7 +25,7 @@ use lapin::{
 };
 use tokio::runtime::Runtime;
 
-use crate::harness::{Launch, until, until_true};
+use crate::harness::{Launch, ports, until, until_true};
 
 /// Looks at the broker from outside.
 struct Admin {

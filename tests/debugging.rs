@@ -14,14 +14,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Launch, PATIENCE, Response, Server, get, is_running, kill, until, until_true,
+    Launch, PATIENCE, Response, Server, free_port, get, is_running, kill, until, until_true,
 };
-
-/// A port that nobody has, for debugpy.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// A client of debugpy, as an editor is.
 struct Client {
@@ -243,10 +237,10 @@ fn pycharm_is_connected_to() {
     let server = launch().arg("--pycharm-port", port).start();
     server.wait_for_line(&format!("Connected to debug server at 127.0.0.1:{port}"));
     server.stop();
-    drop(ide);
-    let server = launch().arg("--pycharm-port", port).start();
+    let nobody = free_port();
+    let server = launch().arg("--pycharm-port", nobody).start();
     server.wait_for_line(&format!(
-        "Could not connect to debug server at 127.0.0.1:{port}"
+        "Could not connect to debug server at 127.0.0.1:{nobody}"
     ));
     server.stop();
     let server = launch().start();

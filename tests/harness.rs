@@ -11,12 +11,14 @@ use std::{
 pub(crate) use self::{
     client::{Connection, Head, Request, Response, get, post},
     masked::frame,
+    ports::free_port,
     server::{Ended, Launch, Server, kill, python},
 };
 
 mod client;
 mod masked;
 mod output;
+pub(crate) mod ports;
 mod server;
 
 /// How long anything may take that is sure to happen: long, as the machine may be busy.

@@ -10,7 +10,9 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::harness::{Connection, Launch, Request, Server, get, metric, post, python, until_true};
+use crate::harness::{
+    Connection, Launch, Request, Server, free_port, get, metric, post, python, until_true,
+};
 
 /// Checks the effect of an option that is set in either way.
 fn both(app: &str, option: &str, value: &str, check: impl Fn(Launch)) {
@@ -28,12 +30,6 @@ fn both_flag(app: &str, flag: &str, check: impl Fn(Launch)) {
         println!("the variable of {flag}, {yes}");
         check(Launch::app(app).variable(flag, yes));
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn begin(server: &Server, path: &str) -> Connection {

@@ -1,7 +1,7 @@
 //! Replicas that share a database server, which the test starts for itself. Skipped where there is none.
 
 use std::{
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{Launch, get, kill, python, until_true};
+use crate::harness::{Launch, free_port, get, kill, python, until_true};
 
 /// A server of one's own: on loopback, with its own folder, not as root.
 struct PostgreSql {
@@ -133,12 +133,6 @@ fn as_other(program: &Path) -> Command {
 
 fn run(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
-}
-
-/// The server cannot choose one for itself.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use lapin::{
 };
 
 use super::{Admin, broker::Broker, consume, name};
-use crate::harness::{Server, get, until_true};
+use crate::harness::{Server, free_port, get, until_true};
 
 /// What the probes say.
 fn probe(server: &Server, path: &str) -> u16 {
@@ -183,11 +183,7 @@ fn a_queue_that_is_deleted_is_declared_anew() {
 
 #[test]
 fn it_starts_without_a_broker_and_is_alive() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let server = consume("Noting", "q")
         .arg("--amqp-url", format!("amqp://127.0.0.1:{port}"))
         .spawn();

@@ -13,7 +13,7 @@ use super::{
     consume, name,
     options::ends,
 };
-use crate::harness::{Launch, get, until_true};
+use crate::harness::{Launch, free_port, get, until_true};
 
 /// Who vouches for certificates.
 struct Authority(Issuer<'static, KeyPair>);
@@ -56,7 +56,7 @@ fn both_sides_show_certificates() {
     authority.vouch(server, &file("server"), &file("server.key"));
     let client = ExtendedKeyUsagePurpose::ClientAuth;
     authority.vouch(client, &file("client"), &file("client.key"));
-    let [port] = broker::free_ports();
+    let port = free_port();
     let path = |name: &str| file(name).display().to_string();
     let broker = Broker::start_with(&format!(
         "listeners.ssl.1 = 127.0.0.1:{port}

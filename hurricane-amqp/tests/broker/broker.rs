@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -11,6 +11,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use super::ports::free_port;
 
 /// Long enough for a machine that has much else to do.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -72,7 +74,7 @@ impl Broker {
                  or name a broker with AMQP_URL"
             )
         });
-        let [port, epmd, distribution] = free_ports();
+        let [port, epmd, distribution] = [(); 3].map(|()| free_port());
         let folder =
             env::temp_dir().join(format!("hurricane-broker-{}-{port}", std::process::id()));
         fs::create_dir(&folder).unwrap();
@@ -194,9 +196,4 @@ fn find(program: &str) -> Option<PathBuf> {
         .chain(folders.iter().map(PathBuf::as_path))
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
-}
-
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -7,6 +7,8 @@ mod delivery;
 mod faults;
 mod harness;
 mod messages;
+#[path = "../../../tests/harness/ports.rs"]
+mod ports;
 mod proxy;
 mod queues;
 mod stop;

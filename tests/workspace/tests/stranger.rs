@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -12,7 +12,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::crates::{metadata, root};
+use crate::{
+    crates::{metadata, root},
+    ports::free_port,
+};
 
 /// How long the program may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,11 +43,6 @@ fn block(readme: &str, language: &str) -> String {
 fn replace(text: &str, from: &str, to: &str) -> String {
     assert_eq!(text.matches(from).count(), 1, "{from:?} in {text}");
     text.replace(from, to)
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

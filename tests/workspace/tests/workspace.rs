@@ -3,4 +3,7 @@
 #[cfg(test)]
 mod crates;
 #[cfg(test)]
+#[path = "../../harness/ports.rs"]
+mod ports;
+#[cfg(test)]
 mod stranger;
