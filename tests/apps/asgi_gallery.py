@@ -5,7 +5,7 @@ import os
 import pathlib
 import tempfile
 
-from notes import note
+from notes import note, wait_for
 
 DIR = pathlib.Path(os.environ.get("TEST_DIR", tempfile.gettempdir()))
 
@@ -169,11 +169,9 @@ async def wait(scope, receive, send, rest):
 
 
 async def block(scope, receive, send, rest):
-    """Holds up the loop."""
-    import time
-
+    """Holds up the loop, until the test says go, or for so many seconds."""
     note("blocking")
-    time.sleep(float(rest))
+    wait_for("go", float(rest))
     await hello(scope, receive, send, rest)
 
 

@@ -49,9 +49,10 @@ def do_kill(number, environ):
 
 
 def do_gil(number, environ):
-    """Holds the GIL for so many milliseconds, as a C extension may."""
-    ctypes.PyDLL(None).usleep(ctypes.c_uint(int(number) * 1000))
-    note("gil freed")
+    """Holds the GIL, as a C extension may, until the test opens the other end of a pipe."""
+    pipe = DIR / "gil"
+    os.mkfifo(pipe)
+    os.close(ctypes.PyDLL(None).open(os.fsencode(pipe), os.O_RDONLY))
     return number
 
 

@@ -197,7 +197,7 @@ fn a_reload_finishes_what_either_door_has() {
 
 #[test]
 fn a_worker_is_replaced_when_either_door_hangs() {
-    let server = hybrid().arg("--request-timeout", "300ms").start();
+    let server = hybrid().arg("--request-timeout", "2s").start();
     assert_eq!(get(server.port(), "/hold?1").status, 504);
     server.wait_for_line("a request has passed its timeout; replacing it");
     server.wait_for_workers(2);

@@ -3,13 +3,16 @@
 use std::{
     ffi::OsString,
     fs,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::OFlags,
+    process::{Pid, Signal, kill_process},
+};
 use tempfile::TempDir;
 
 use super::{
@@ -338,6 +341,14 @@ impl Server {
     /// Makes a file in [`dir`](Self::dir), which the application looks for.
     pub(crate) fn touch(&self, name: &str) {
         fs::write(self.dir.path().join(name), "").unwrap();
+    }
+
+    /// Lets an application go on that holds the GIL, which it does until somebody wants to write to its pipe.
+    pub(crate) fn free_the_gil(&self) {
+        let pipe = self.dir.path().join("gil");
+        let mut write = fs::OpenOptions::new();
+        write.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        until("the GIL is held", || write.open(&pipe).ok());
     }
 
     /// What the application noted, line by line.

@@ -31,18 +31,16 @@ mod tests {
         );
 
         // The end, while a request is in hand.
-        let request = begin(&app, "/slow/1500");
+        let request = begin(&app, "/slow/3000");
         until("the request has come", || {
             let metrics = get(&probes, "/metrics").body;
             metrics.contains("\nhttp_server_active_requests 1")
         });
         example.terminate();
         example.wait_for("Received signal SIGTERM");
-        assert_eq!(
-            get(&probes, "/ready").status,
-            400,
-            "not ready while draining"
-        );
+        until("it is not ready while draining", || {
+            get(&probes, "/ready").status == 400
+        });
         assert_eq!(get(&probes, "/alive").status, 200, "alive while draining");
         let answer = finish(request);
         assert_eq!((answer.status, &*answer.body), (200, "done"));
