@@ -7,7 +7,7 @@ import struct
 from hurricane.worker import frame, main, wsgi
 
 # What is bound to come, comes before this (seconds).
-PATIENCE = 10
+PATIENCE = 30
 
 
 def pair(test):

@@ -49,6 +49,10 @@ class Server:
     """Gives messages to a clerk, and hears what it says."""
 
     def __init__(self, test, handler, cls=amqp.ThreadClerk, **values):
+        # Else the clerk is slow, and says so, whenever the machine has other things to do.
+        linger = mock.patch.object(amqp, "LINGER", PATIENCE)
+        linger.start()
+        test.addCleanup(linger.stop)
         self.channel, events = pair(test)
         self.begun = memoryview(mmap.mmap(-1, 8)).cast("I")
         # One socket for both directions, of which the clerk has two descriptors.

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from hurricane import webhooks
 from hurricane.webhooks.base import shown
 from hurricane.webhooks.exceptions import WebhookCodeAlreadyRegistered
+from server import PATIENCE
 
 LOGGER = "hurricane.server.general"
 
@@ -66,7 +67,7 @@ class OfTheProject(unittest.TestCase):
         self.assertEqual(checks.run("webhooks"), (checks.PASS, '["liveness"]'))
         event = {"code": "liveness", "url": "http://h/", "status": "failed", "traceback": None}
         self.assertEqual(checks.run(f"webhook {json.dumps(event)}"), (checks.PASS, ""))
-        self.assertTrue(done.wait(10))
+        self.assertTrue(done.wait(PATIENCE))
         self.assertEqual(Own.given, (("http://h/", webhooks.WebhookStatus.FAILED), {"error_trace": None}))
 
 

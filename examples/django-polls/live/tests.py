@@ -7,6 +7,9 @@ from django.test import TransactionTestCase
 from mysite.asgi import application
 from polls.models import Question
 
+# What is bound to come, comes before this (seconds).
+PATIENCE = 30
+
 
 class LiveTest(TransactionTestCase):
     def test_the_votes_are_shown(self):
@@ -39,10 +42,10 @@ class LiveTest(TransactionTestCase):
         for said in ({"text": " "}, {"name": "Ada", "text": "Hello"}):
             await both[0].send_input({"type": "websocket.receive", "text": json.dumps(said)})
         for one in both:
-            heard = json.loads((await one.receive_output())["text"])
+            heard = json.loads((await one.receive_output(PATIENCE))["text"])
             self.assertEqual(heard, {"name": "Ada", "text": "Hello"})
             await one.send_input({"type": "websocket.disconnect", "code": 1000})
-            await one.wait()
+            await one.wait(PATIENCE)
 
 
 async def connected():
@@ -51,5 +54,5 @@ async def connected():
     scope = {"type": "websocket", "path": "/ws/chat", "headers": headers, "query_string": b""}
     communicator = ApplicationCommunicator(application, scope)
     await communicator.send_input({"type": "websocket.connect"})
-    assert (await communicator.receive_output())["type"] == "websocket.accept"
+    assert (await communicator.receive_output(PATIENCE))["type"] == "websocket.accept"
     return communicator
