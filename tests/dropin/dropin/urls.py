@@ -22,7 +22,7 @@ def process(request):
 
 
 def grow(request):
-    """Keeps some megabytes for ever."""
+    """Keeps 8 MiB for ever."""
     KEPT.append(bytearray(os.urandom(1 << 20) * 8))
     return HttpResponse(str(os.getpid()))
 
