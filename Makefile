@@ -9,6 +9,8 @@ PORT ?= 8000
 PROBE_PORT ?= $(shell expr $(PORT) + 1)
 
 EXAMPLE := examples/django-polls
+# Patient with a network that fails once, and with others that are installing something.
+APT := apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300
 # Absolute, because some recipes change the folder.
 VENV_DIR := $(abspath $(VENV))
 VENV_PYTHON := $(VENV_DIR)/bin/python
@@ -31,8 +33,8 @@ broker:
 	@if [ -n "$$AMQP_URL" ] || command -v rabbitmq-server >/dev/null || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		echo "installing rabbitmq-server"; export DEBIAN_FRONTEND=noninteractive; \
-		apt-get install -y -qq --no-install-recommends rabbitmq-server >/dev/null || { \
-			apt-get update -qq && apt-get install -y -qq --no-install-recommends rabbitmq-server >/dev/null; } || exit 1; \
+		install="$(APT) install -y -qq --no-install-recommends rabbitmq-server"; \
+		$$install >/dev/null 2>&1 || { $(APT) update -qq && $$install >/dev/null; } || exit 1; \
 		service rabbitmq-server stop >/dev/null 2>&1; epmd -kill >/dev/null 2>&1; true; \
 	else echo "rabbitmq-server is missing, and the tests of hurricane-amqp need it: install it" \
 		"(Debian, Ubuntu: apt install rabbitmq-server), or name a broker with AMQP_URL" >&2; fi
@@ -43,8 +45,8 @@ database:
 	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		echo "installing postgresql"; export DEBIAN_FRONTEND=noninteractive; \
-		install="apt-get install -y -qq --no-install-recommends postgresql"; \
-		$$install >/dev/null 2>&1 || { apt-get update -qq && $$install >/dev/null; } || \
+		install="$(APT) install -y -qq --no-install-recommends postgresql"; \
+		$$install >/dev/null 2>&1 || { $(APT) update -qq && $$install >/dev/null; } || \
 			echo "postgresql could not be installed: replicas that share one are not tested" >&2; \
 		service postgresql stop >/dev/null 2>&1; true; \
 	else echo "postgresql is missing, so replicas that share one are not tested" \
@@ -55,8 +57,8 @@ browser:
 	@if { command -v chromium && command -v chromedriver; } >/dev/null; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		echo "installing chromium and chromium-driver"; export DEBIAN_FRONTEND=noninteractive; \
-		install="apt-get install -y -qq --no-install-recommends chromium chromium-driver"; \
-		$$install >/dev/null 2>&1 || { apt-get update -qq && $$install >/dev/null; } || \
+		install="$(APT) install -y -qq --no-install-recommends chromium chromium-driver"; \
+		$$install >/dev/null 2>&1 || { $(APT) update -qq && $$install >/dev/null; } || \
 			echo "chromium could not be installed: the example's pages are not tested in a browser" >&2; \
 	else echo "chromium or chromedriver is missing, so the example's pages are not tested in a browser" \
 		"(Debian: apt install chromium chromium-driver)" >&2; fi
@@ -98,10 +100,18 @@ demo: build $(VENV_DIR)/.stamp ## Serve the Django example on PORT, its probes o
 demo-asgi: DEMO_OPTIONS := --interface asgi
 demo-asgi: demo ## The same as ASGI, with live pages and a chat
 
-test: export HURRICANE_TEST_PYTHON := $(VENV_PYTHON)
 test: setup ## Run the tests: Rust, the Python package, the example
-	cargo test --workspace --all-features
+	@$(MAKE) --no-print-directory --keep-going test-rust test-python test-example
+
+.PHONY: test-rust test-python test-example
+test-rust: export HURRICANE_TEST_PYTHON := $(VENV_PYTHON)
+test-rust:
+	cargo test --workspace --all-features --no-fail-fast
+
+test-python:
 	PYTHONPATH=python $(VENV_PYTHON) -m unittest discover -s python/tests
+
+test-example:
 	cd $(EXAMPLE) && $(VENV_PYTHON) manage.py test
 
 autobahn: $(VENV_DIR)/.stamp ## Run the Autobahn test suite on WebSockets; needs PYTHON2, a Python 2.7, and some minutes
