@@ -252,9 +252,7 @@ fn a_request_that_waits_too_long_for_a_thread_is_504_and_never_runs() {
 #[test]
 fn a_stream_that_has_begun_may_take_as_long_as_it_likes() {
     let timeout = Duration::from_secs(2);
-    let server = Launch::app("faults")
-        .arg("--request-timeout", "2s")
-        .start();
+    let server = Launch::app("faults").arg("--request-timeout", "2s").start();
     server.touch("go0");
     let mut stream = Connection::begin(server.port(), &Request::new("GET", "/stream?2"));
     assert_eq!(stream.head().unwrap().status, 200);

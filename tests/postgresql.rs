@@ -87,7 +87,7 @@ impl PostgreSql {
 DATABASES = {{'default': {{'ENGINE': 'django.db.backends.postgresql', 'NAME': 'postgres', 'USER': 'test',
                          'HOST': '127.0.0.1', 'PORT': {port}}}}}"
         ))
-        .arg("--wait-for-db", "20s")
+        .arg("--wait-for-db", "10m")
         .flag("--check-migrations-apply")
     }
 }

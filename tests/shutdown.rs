@@ -193,7 +193,7 @@ fn an_upload_in_hand_is_finished() {
 #[test]
 fn idle_connections_do_not_delay_the_end() {
     let server = Launch::app("faults")
-        .arg("--graceful-timeout", "60s")
+        .arg("--graceful-timeout", "10m")
         .start();
     let mut used = Connection::open(server.port());
     assert_eq!(
@@ -223,7 +223,7 @@ fn idle_connections_do_not_delay_the_end() {
 fn half_a_request_does_not_delay_the_end_for_ever() {
     let server = Launch::app("faults")
         .arg("--graceful-timeout", "1s")
-        .arg("--header-timeout", "60s")
+        .arg("--header-timeout", "10m")
         .start();
     let mut half = Connection::open(server.port());
     half.send("GET /quick HTTP/1.1\r\nHost:");
@@ -237,7 +237,7 @@ fn half_a_request_does_not_delay_the_end_for_ever() {
 
 #[test]
 fn the_delay_serves_on_while_not_ready() {
-    let server = Launch::app("faults").arg("--shutdown-delay", "60s").start();
+    let server = Launch::app("faults").arg("--shutdown-delay", "10m").start();
     let mut kept = Connection::open(server.port());
     assert_eq!(get(server.probe_port(), "/ready").status, 200);
     end(&server, Signal::TERM);
@@ -291,7 +291,7 @@ fn a_second_signal_ends_it_at_once() {
         (Signal::TERM, Signal::INT),
     ] {
         let server = Launch::app("faults")
-            .arg("--graceful-timeout", "60s")
+            .arg("--graceful-timeout", "10m")
             .start();
         let _held = Connection::begin(server.port(), &Request::new("GET", "/hold?0"));
         server.wait_for_note("ran hold 0");
@@ -306,7 +306,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_signal_while_a_worker_starts_again_is_heeded() {
     let server = Launch::app("faults")
-        .arg("--graceful-timeout", "60s")
+        .arg("--graceful-timeout", "10m")
         .start();
     server.touch("broken");
     kill(server.workers()[0], Signal::KILL);
@@ -320,7 +320,7 @@ fn a_signal_while_a_worker_starts_again_is_heeded() {
 fn a_worker_that_hangs_does_not_delay_the_end() {
     let server = Launch::app("faults")
         .arg("--request-timeout", "1s")
-        .arg("--graceful-timeout", "60s")
+        .arg("--graceful-timeout", "10m")
         .start();
     let [hung] = server.workers()[..] else {
         panic!("it has one worker");

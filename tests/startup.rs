@@ -202,13 +202,13 @@ fn a_database_that_does_not_answer_is_9() {
 #[test]
 fn a_database_that_comes_late_is_waited_for() {
     let late = "from pathlib import Path; DATABASES['default']['NAME'] = Path(os.environ['TEST_DIR']) / 'late' / 'db'";
-    let server = Launch::manage(late).arg("--wait-for-db", "30s").spawn();
+    let server = Launch::manage(late).arg("--wait-for-db", "10m").spawn();
     server.wait_for_line("Waiting for the database");
     fs::create_dir(server.dir().join("late")).unwrap();
     server.wait_for_line("Starting HTTP Server");
     server.stop();
     // Waiting ends with a signal.
-    let server = Launch::manage(late).arg("--wait-for-db", "30s").spawn();
+    let server = Launch::manage(late).arg("--wait-for-db", "10m").spawn();
     server.wait_for_line("Waiting for the database");
     server.stop();
 }

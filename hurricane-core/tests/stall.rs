@@ -25,7 +25,7 @@ fn get(addr: SocketAddr, path: &str) -> String {
 
 /// Asks until the answer has both texts.
 fn wait_for(addr: SocketAddr, path: &str, status: &str, text: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = get(addr, path);
         if answer.starts_with(status) && answer.contains(text) {

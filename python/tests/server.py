@@ -7,7 +7,7 @@ import struct
 from hurricane.worker import frame, main, wsgi
 
 # What is bound to come, comes before this (seconds).
-PATIENCE = 30
+PATIENCE = 60
 
 
 def pair(test):

@@ -29,7 +29,7 @@ UNREACHABLE = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/non
 class WithoutDjango(unittest.TestCase):
     def test_the_interpreter_answers(self):
         code = "from hurricane.worker import checks; print(checks.has_django(), checks.run('liveness')[0])"
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         self.assertEqual(run.stdout, f"False {checks.PASS}\n", run.stderr)
 
 
@@ -37,7 +37,7 @@ class WithoutDjango(unittest.TestCase):
 class WithDjango(unittest.TestCase):
     def run_checks(self, what, registered="", debug=False, databases=None):
         code = PROJECT.format(what=what, checks=textwrap.dedent(registered), debug=debug, databases=databases or {})
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         self.stderr = run.stderr
         self.assertEqual(run.returncode, 0, run.stderr)
         return run.stdout.strip()

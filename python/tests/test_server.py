@@ -61,7 +61,7 @@ from hurricane import server
 class Tasks(unittest.TestCase):
     def run_code(self, code, name=":memory:"):
         code = PROJECT.format(code=textwrap.dedent(code), name=name)
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         return run.stdout.splitlines(), run.stderr
 
     def test_commands_are_executed(self):

@@ -15,7 +15,7 @@ def note(text):
         os.close(descriptor)
 
 
-def wait_for(name, seconds=30):
+def wait_for(name, seconds=120):
     """Waits until the test has made a file of this name; false when it does not in time."""
     end = time.monotonic() + seconds
     while not (DIR / name).exists():

@@ -11,7 +11,7 @@ import time
 import urllib.request
 
 SITE = f"http://127.0.0.1:{os.environ['PORT']}"
-PATIENCE = 20
+PATIENCE = 60
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
          "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--no-proxy-server"]

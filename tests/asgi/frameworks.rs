@@ -83,7 +83,7 @@ const HTTPX: &str = r#"
 import asyncio, os, httpx
 
 async def main():
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{os.environ['PORT']}", timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{os.environ['PORT']}", timeout=60) as client:
         answers = await asyncio.gather(*(client.post("/echo", content=b"%d" % n * 1000) for n in range(50)))
         assert [a.content for a in answers] == [b"%d" % n * 1000 for n in range(50)]
 
@@ -111,7 +111,7 @@ fn httpx_sends_many_at_once_and_streams_both_ways() {
 
 /// Looks at the live pages of the example with httpx and websockets.
 pub(super) const LIVE: &str = r#"
-import asyncio, httpx, json, os, websockets
+import asyncio, functools, httpx, json, os, websockets
 
 port = os.environ["PORT"]
 
@@ -119,7 +119,7 @@ def votes(line):
     return {question["id"]: question["votes"] for question in json.loads(line.removeprefix("data: "))}
 
 async def main():
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         async with client.stream("GET", "/live/events") as events:
             lines = (line async for line in events.aiter_lines() if line)
             before = votes(await lines.__anext__())
@@ -131,7 +131,8 @@ async def main():
             assert after == {**before, 1: before[1] + 1}, (before, after)
 
     url, origin = f"ws://127.0.0.1:{port}/ws/chat", f"http://127.0.0.1:{port}"
-    async with websockets.connect(url, origin=origin) as ada, websockets.connect(url, origin=origin) as bob:
+    connect = functools.partial(websockets.connect, url, origin=origin, open_timeout=60)
+    async with connect() as ada, connect() as bob:
         await ada.send('{"name": "Ada", "text": "Hello"}')
         for one in (ada, bob):
             assert json.loads(await one.recv()) == {"name": "Ada", "text": "Hello"}

@@ -201,7 +201,7 @@ fn a_worker_is_replaced_when_either_door_hangs() {
     assert_eq!(get(server.port(), "/hold?1").status, 504);
     server.wait_for_line("a request has passed its timeout; replacing it");
     server.wait_for_workers(2);
-    let mut blocked = begin(&server, "/block/60");
+    let mut blocked = begin(&server, "/block/600");
     server.wait_for_note("blocking");
     assert_eq!(blocked.response("GET").unwrap().status, 504);
     server.wait_for_line("its event loop does not turn");

@@ -155,7 +155,7 @@ fn a_loop_that_does_not_turn_shows_and_is_replaced() {
     until_true("the loop turns", || {
         metric(&server, "hurricane_event_loop_lag_seconds").is_some_and(|lag| lag < 1.0)
     });
-    let mut blocked = Connection::begin(server.port(), &Request::new("GET", "/block/60"));
+    let mut blocked = Connection::begin(server.port(), &Request::new("GET", "/block/600"));
     server.wait_for_note("blocking");
     assert_eq!(blocked.response("GET").unwrap().status, 504);
     server.wait_for_line("its event loop does not turn");
@@ -170,7 +170,7 @@ fn probes_fail_while_a_loop_does_not_turn_and_pass_again() {
         .arg("--check-max-age", "1")
         .arg("--probe-timeout", "500ms")
         .start();
-    let mut blocked = Connection::begin(server.port(), &Request::new("GET", "/block/60"));
+    let mut blocked = Connection::begin(server.port(), &Request::new("GET", "/block/600"));
     let verbose = || get(server.probe_port(), "/alive?verbose");
     until_true("liveness fails", || verbose().status >= 400);
     server.touch("go");

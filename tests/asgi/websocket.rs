@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 def open(path, **options):
-    return connect(f"ws://127.0.0.1:{os.environ['PORT']}{path}", **options)
+    return connect(f"ws://127.0.0.1:{os.environ['PORT']}{path}", open_timeout=60, **options)
 "#;
 
 fn client(port: u16, text: &str) -> String {
@@ -176,7 +176,7 @@ for compression in (None, "deflate"):
         for number in range(2000):
             ws.send(str(number))
         assert [ws.recv() for _ in range(2000)] == [str(number) for number in range(2000)]
-        assert ws.ping().wait(10)
+        assert ws.ping().wait(60)
 "#,
     );
     server.wait_for_note("disconnect 1000 ");

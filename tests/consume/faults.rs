@@ -136,7 +136,7 @@ fn a_handler_that_hangs_is_ended_and_its_message_tried_again() {
     let (admin, queue) = (Admin::new(), name("hang"));
     admin.fill(&queue, ["1", "hang", "2"].map(str::to_owned));
     let server = consume("Careful", &queue)
-        .arg("--handler-timeout", "300ms")
+        .arg("--handler-timeout", "2s")
         .start_consuming();
     server.wait_for_note("again done");
     server.wait_for_note("2 done");

@@ -347,7 +347,9 @@ impl Server {
     pub(crate) fn free_the_gil(&self) {
         let pipe = self.dir.path().join("gil");
         let mut write = fs::OpenOptions::new();
-        write.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        write
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         until("the GIL is held", || write.open(&pipe).ok());
     }
 

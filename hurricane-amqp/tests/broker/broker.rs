@@ -15,7 +15,7 @@ use std::{
 use super::ports::free_port;
 
 /// Long enough for a machine that has much else to do.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A broker of our own. It ends with this process, in whatever way that ends: a shell waits for the end of its input.
 pub(crate) struct Broker {

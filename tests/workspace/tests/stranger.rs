@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long the program may take for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that does not outlive its test.
 struct Program(Child);
