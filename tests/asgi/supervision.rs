@@ -27,11 +27,9 @@ fn above_the_concurrency_requests_wait_in_the_queue() {
         metric(&server, "request_queue_length") == Some(3.0)
     });
     until_true("two of them run", || server.notes().len() == 3);
-    assert_eq!(
-        get(server.probe_port(), "/ready").status,
-        400,
-        "not ready while so many wait"
-    );
+    until_true("it is not ready while so many wait", || {
+        get(server.probe_port(), "/ready").status == 400
+    });
     let refused = get(server.port(), "/hello");
     assert_eq!(
         (refused.status, refused.header("retry-after")),
