@@ -7,12 +7,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-use super::{
-    Admin,
-    broker::{self, Broker},
-    consume, name,
-    options::ends,
-};
+use super::{Admin, broker::Broker, consume, name, options::ends};
 use crate::harness::{Launch, free_port, get, until_true};
 
 /// Who vouches for certificates.
