@@ -39,7 +39,6 @@ use crate::{
     job::{Job, JobBody},
     pace::{Pace, Spent},
     response::Body,
-    service::refusal,
     slot::{self, Link, Slot, SlotId, Unsent},
     worker::Command,
 };
@@ -628,11 +627,6 @@ impl Ticket {
     /// The id of its request.
     pub(crate) fn stream(&self) -> i32 {
         self.stream
-    }
-
-    /// Waits for the answer, or says why there is none.
-    pub(crate) async fn response(self) -> Response<Body> {
-        self.answer().await.unwrap_or_else(refusal)
     }
 
     /// Waits for the answer.

@@ -29,9 +29,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// What has become of a request when its head was looked at.
 pub(crate) enum Admission {
-    /// It is in the queue, or with a worker.
-    Waits(Ticket),
-    Refused(Failure),
+    /// It is in the queue, or was refused.
+    Decided(Result<Ticket, Failure>),
     /// More has to be read before it can be handed on. Boxed, as that needs a lot of room, which
     /// each request would have to carry about.
     Continues(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
@@ -71,8 +70,7 @@ impl Gateway {
         let admission = self.admit(request);
         async {
             match admission {
-                Admission::Waits(ticket) => ticket.response().await,
-                Admission::Refused(failure) => refusal(failure),
+                Admission::Decided(ticket) => answered(ticket).await,
                 Admission::Continues(response) => response.await,
             }
         }
@@ -83,7 +81,7 @@ impl Gateway {
         B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
     {
         if self.is_full() {
-            return Admission::Refused(Failure::QueueFull);
+            return Admission::Decided(Err(Failure::QueueFull));
         }
         if self.is_for_loop(&request) {
             return self.admit_to_loop(request);
@@ -95,7 +93,7 @@ impl Gateway {
         let told =
             parts.headers.contains_key(header::CONTENT_LENGTH) || parts.method == Method::POST;
         let environ = self.environ(&parts, told.then_some(0));
-        self.enqueue(environ, JobBody::Inline(Vec::new())).into()
+        Admission::Decided(self.enqueue(environ, JobBody::Inline(Vec::new())))
     }
 
     async fn read_and_admit<B>(self, parts: request::Parts, body: B) -> Response<Body>
@@ -108,10 +106,7 @@ impl Gateway {
         };
         let environ = self.environ(&parts, Some(length));
         drop(parts);
-        match self.enqueue(environ, body) {
-            Ok(ticket) => ticket.response().await,
-            Err(failure) => refusal(failure),
-        }
+        answered(self.enqueue(environ, body)).await
     }
 
     fn environ(&self, parts: &request::Parts, length: Option<u64>) -> Vec<u8> {
@@ -192,14 +187,11 @@ impl Gateway {
     }
 }
 
-// === impl Admission ===
-
-impl From<Result<Ticket, Failure>> for Admission {
-    fn from(ticket: Result<Ticket, Failure>) -> Self {
-        match ticket {
-            Ok(ticket) => Self::Waits(ticket),
-            Err(failure) => Self::Refused(failure),
-        }
+/// Waits for the answer, or says why there is none.
+pub(crate) async fn answered(ticket: Result<Ticket, Failure>) -> Response<Body> {
+    match ticket {
+        Ok(ticket) => ticket.answer().await.unwrap_or_else(refusal),
+        Err(failure) => refusal(failure),
     }
 }
 
@@ -271,7 +263,7 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-pub(crate) fn refusal(failure: Failure) -> Response<Body> {
+fn refusal(failure: Failure) -> Response<Body> {
     match failure {
         Failure::QueueFull => {
             let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n");

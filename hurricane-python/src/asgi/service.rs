@@ -18,7 +18,7 @@ use crate::{
     },
     gateway::Gateway,
     response::Body,
-    service::{Admission, BodyFailure, body_failed, client, refusal},
+    service::{Admission, BodyFailure, answered, body_failed, client},
     websocket::handshake::{self, Handshake},
 };
 
@@ -50,7 +50,7 @@ impl Gateway {
         }
         let event = self.event(&parts, &Start::Whole(&[]));
         let bodiless = parts.method == Method::HEAD;
-        self.enqueue_call(event, bodiless, None, None).into()
+        Admission::Decided(self.enqueue_call(event, bodiless, None, None))
     }
 
     /// Reads what there is of the body, and streams the rest where the application asks for it.
@@ -76,10 +76,7 @@ impl Gateway {
         drop(parts);
         let (begun, body) = match body {
             Read::Whole(_) => {
-                return match self.enqueue_call(event, bodiless, None, None) {
-                    Ok(ticket) => ticket.response().await,
-                    Err(failure) => refusal(failure),
-                };
+                return answered(self.enqueue_call(event, bodiless, None, None)).await;
             }
             Read::Begun(begun, body) => (begun, body),
             Read::Expected(body) => (Vec::new(), body),
@@ -91,13 +88,11 @@ impl Gateway {
             grants,
             most,
         };
-        match self.enqueue_call(event, bodiless, Some(wishes), None) {
-            Ok(ticket) => {
-                tokio::spawn(upload.run(self.clone(), ticket.stream()));
-                ticket.response().await
-            }
-            Err(failure) => refusal(failure),
+        let ticket = self.enqueue_call(event, bodiless, Some(wishes), None);
+        if let Ok(ticket) = &ticket {
+            tokio::spawn(upload.run(self.clone(), ticket.stream()));
         }
+        answered(ticket).await
     }
 
     /// Has the application decide on a WebSocket.
@@ -117,8 +112,7 @@ impl Gateway {
             connection,
             grants,
         });
-        self.enqueue_call(event, false, Some(wishes), Some(upgrade))
-            .into()
+        Admission::Decided(self.enqueue_call(event, false, Some(wishes), Some(upgrade)))
     }
 
     fn event(&self, parts: &request::Parts, start: &Start<'_>) -> Vec<u8> {

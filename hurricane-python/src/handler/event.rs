@@ -1,4 +1,4 @@
-//! What a clerk is told; the counterpart of `Clerk.run` in `amqp.py`.
+//! What a clerk is told; the counterpart of `ThreadClerk.handle` in `amqp.py`.
 
 use hurricane_core::Message;
 
