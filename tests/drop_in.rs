@@ -13,10 +13,18 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    harness::{Connection, Launch, Request, get, post, python},
+    harness::{Connection, Launch, Request, get, is_allowed, post, python},
     logging::LOGGING,
     webhooks::Receiver,
 };
+
+/// A check of liveness that raises an exception.
+const BROKEN: &str = "
+from django.core.checks import register
+@register('hurricane', deploy=True)
+def broken(**kwargs):
+    raise ValueError('a secret detail')
+";
 
 #[test]
 fn a_project_without_databases_is_alive_and_ready() {
@@ -51,12 +59,6 @@ fn probes_take_get_post_and_head_with_one_slash_at_the_end() {
 #[test]
 fn a_check_that_raises_is_a_check_error() {
     // The first run is that of manage.py.
-    let check = "
-from django.core.checks import register
-@register('hurricane', deploy=True)
-def broken(**kwargs):
-    raise ValueError('a secret detail')
-";
     for (debug, body) in [
         ("", "check error"),
         (
@@ -64,7 +66,7 @@ def broken(**kwargs):
             "django check error: ValueError('a secret detail')",
         ),
     ] {
-        let server = Launch::manage(&format!("{check}\n{debug}")).start();
+        let server = Launch::manage(&format!("{BROKEN}\n{debug}")).start();
         let answer = get(server.probe_port(), "/alive");
         assert_eq!((answer.status, answer.text().as_str()), (500, body));
         assert_eq!(get(server.probe_port(), "/ready").status, 200);
@@ -278,14 +280,8 @@ fn webhooks_have_the_payload_that_receivers_know() {
 /// Nobody probes: the server asks itself, after five seconds.
 #[test]
 fn webhooks_are_told_of_changes_that_nobody_probes_for() {
-    let check = "
-from django.core.checks import register
-@register('hurricane', deploy=True)
-def broken(**kwargs):
-    raise ValueError('broken')
-";
     let receiver = Receiver::takes();
-    let server = Launch::manage(check)
+    let server = Launch::manage(BROKEN)
         .arg("--webhook-url", receiver.url())
         .env("NO_PROXY", "127.0.0.1")
         .flag("--no-probe")
@@ -333,15 +329,7 @@ fn drive(which: &str) {
         "--kill-child",
         "--mount-proc",
     ];
-    let allowed = Command::new(unshare[0])
-        .args(&unshare[1..])
-        .arg("true")
-        .output();
-    if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
-        println!(
-            "skipped: this machine does not allow {}: {allowed:?}",
-            unshare.join(" ")
-        );
+    if !is_allowed(&unshare) {
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -23,6 +24,22 @@ mod server;
 
 /// How long anything may take that is sure to happen: long, as the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether this machine lets the tests run something through `unshare`, which takes privileges.
+pub(crate) fn is_allowed(unshare: &[&str]) -> bool {
+    let tried = Command::new(unshare[0])
+        .args(&unshare[1..])
+        .arg("true")
+        .output();
+    let allowed = tried.as_ref().is_ok_and(|output| output.status.success());
+    if !allowed {
+        println!(
+            "skipped: this machine does not allow {}: {tried:?}",
+            unshare.join(" ")
+        );
+    }
+    allowed
+}
 
 /// Asks again and again until there is an answer.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -5,7 +5,6 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -14,7 +13,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::harness::{
-    Connection, Launch, Request, Server, children, get, is_running, kill, until, until_true,
+    Connection, Launch, Request, Server, children, get, is_allowed, is_running, kill, until,
+    until_true,
 };
 
 // === under load ===
@@ -376,15 +376,7 @@ fn the_terminal_s_ctrl_c_is_for_the_server_alone() {
 #[test]
 fn it_is_fit_to_be_pid_1() {
     let unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let allowed = Command::new(unshare[0])
-        .args(&unshare[1..])
-        .arg("true")
-        .output();
-    if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
-        println!(
-            "skipped: this machine does not allow {}: {allowed:?}",
-            unshare.join(" ")
-        );
+    if !is_allowed(&unshare) {
         return;
     }
     for orphan in [true, false] {
