@@ -1,7 +1,5 @@
 //! One connection: HTTP spoken with one client.
 
-#[cfg(feature = "http2")]
-use std::time::Duration;
 use std::{
     cell::RefCell,
     error::Error,
@@ -21,13 +19,11 @@ use http_body::Body;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
 use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::TokioIo;
 #[cfg(feature = "http2")]
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
-#[cfg(feature = "http2")]
-use tokio::time;
 use tower::{Service, ServiceExt as _, util::Oneshot};
 use tracing::debug;
 
@@ -57,8 +53,6 @@ pub(super) struct Protocols {
     /// With prior knowledge, for clients that begin with it.
     #[cfg(feature = "http2")]
     http2: Option<http2::Builder<TokioExecutor>>,
-    #[cfg(feature = "http2")]
-    header_timeout: Duration,
 }
 
 /// Serves one connection until its end. On a word from `end` it is closed as soon as it has nothing in hand.
@@ -83,11 +77,13 @@ pub(super) async fn drive<S, B>(
         let is_http2 = tokio::select! {
             biased;
             _ = &mut end => return,
-            is_http2 = time::timeout(protocols.header_timeout, stream.speaks_http2()) => is_http2,
+            is_http2 = stream.speaks_http2() => is_http2,
         };
         match is_http2 {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => {
+            Ok(false) => {}
+            Ok(true) => {
+                // By its pings.
+                service.activity.attend();
                 // An answer of HTTP/2 says nothing of connections; it is told by a frame.
                 let service = PerConnection {
                     closing: Arc::default(),
@@ -97,8 +93,7 @@ pub(super) async fn drive<S, B>(
                 let ended = until(connection, end, http2::Connection::graceful_shutdown).await;
                 return log(peer, ended);
             }
-            Ok(Err(error)) => return debug!(client.addr = %peer, %error, "connection is lost"),
-            Err(_) => return debug!(client.addr = %peer, "nothing came on a connection"),
+            Err(error) => return debug!(client.addr = %peer, %error, "connection is lost"),
         }
     }
     let connection = protocols
@@ -153,8 +148,7 @@ pub(super) struct PerConnection<S> {
     app: RefCell<S>,
     peer: SocketAddr,
     closing: Arc<AtomicBool>,
-    /// Kept where idle connections may have to be told from others.
-    activity: Option<Arc<Activity>>,
+    activity: Arc<Activity>,
 }
 
 pin_project! {
@@ -190,8 +184,7 @@ impl Protocols {
         // loses the answer to a request that cannot be parsed.
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
+            .header_read_timeout(None)
             .max_header_size(config.max_header_bytes);
         if config.max_header_bytes > BUFFER {
             http1.max_buf_size(config.max_header_bytes);
@@ -212,8 +205,6 @@ impl Protocols {
                     .keep_alive_timeout(config.header_timeout);
                 http2
             }),
-            #[cfg(feature = "http2")]
-            header_timeout: config.header_timeout,
         }
     }
 }
@@ -225,7 +216,7 @@ impl<S> PerConnection<S> {
         app: S,
         peer: SocketAddr,
         closing: Arc<AtomicBool>,
-        activity: Option<Arc<Activity>>,
+        activity: Arc<Activity>,
     ) -> Self {
         Self {
             app: RefCell::new(app),
@@ -249,7 +240,7 @@ where
         Answer {
             inner: Asked::new(&mut self.app.borrow_mut(), request),
             closing: Arc::clone(&self.closing),
-            busy: self.activity.as_ref().map(Activity::begin),
+            busy: Some(self.activity.begin()),
         }
     }
 }

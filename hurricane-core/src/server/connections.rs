@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, oneshot},
     task::{self, AbortHandle, JoinSet},
-    time::{self, Instant, MissedTickBehavior},
+    time::{self, Instant, Interval, MissedTickBehavior},
 };
 use tracing::{debug, warn};
 
@@ -37,7 +37,8 @@ use crate::{
 /// Configures how a listener is served.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// How long a client may take to send the head of a request; also how long an idle connection is kept.
+    /// How long a client may take to send the head of a request; also how long an idle connection is kept. It may be a
+    /// tenth more, but at most a second, until it is noticed.
     pub header_timeout: Duration,
     /// Most bytes in the head of a request; more is answered with 431.
     pub max_header_bytes: usize,
@@ -114,6 +115,9 @@ where
 /// For how long accepting may fail before the heartbeat stops.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Connections on which no request comes are looked for at least so often.
+const ROUND: Duration = Duration::from_secs(1);
+
 struct Connections<S> {
     app: S,
     config: ServeConfig,
@@ -122,6 +126,8 @@ struct Connections<S> {
     closing: Arc<AtomicBool>,
     tasks: JoinSet<()>,
     open: HashMap<task::Id, Open>,
+    /// When connections are looked for on which no request comes.
+    rounds: Interval,
     /// From when idle times are counted.
     epoch: Instant,
     /// Told when a connection has become idle.
@@ -130,12 +136,11 @@ struct Connections<S> {
 
 /// An open connection, seen from outside.
 struct Open {
-    /// Tells it to end when it has nothing in hand.
-    end: oneshot::Sender<()>,
+    /// Tells it to end when it has nothing in hand; none once it has been told.
+    end: Option<oneshot::Sender<()>>,
     /// Ends it at once.
     task: AbortHandle,
-    /// None where idle connections are left alone.
-    activity: Option<Arc<Activity>>,
+    activity: Arc<Activity>,
 }
 
 // === impl ServeConfig ===
@@ -162,6 +167,9 @@ impl Default for ServeConfig {
 impl<S> Connections<S> {
     fn new(app: S, config: ServeConfig) -> Self {
         let protocols = Protocols::new(&config);
+        let round = (config.header_timeout / 10).clamp(Duration::from_millis(1), ROUND);
+        let mut rounds = time::interval(round);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             app,
             config,
@@ -169,6 +177,7 @@ impl<S> Connections<S> {
             closing: Arc::default(),
             tasks: JoinSet::new(),
             open: HashMap::new(),
+            rounds,
             epoch: Instant::now(),
             idle: Arc::default(),
         }
@@ -211,6 +220,7 @@ impl<S> Connections<S> {
                     return;
                 }
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
+                _ = self.rounds.tick(), if !self.open.is_empty() => self.close_late(),
                 _ = beat.tick(), if self.config.heartbeat.is_some() => {
                     // A listener that fails to accept over and over is as good as none.
                     let accepts = pause.is_none_or(|until| until + PATIENCE < Instant::now());
@@ -269,9 +279,9 @@ impl<S> Connections<S> {
     async fn finish(mut self, deadline: Instant) -> Result<(), DrainTimedOut> {
         let linger = Instant::now() + self.config.linger;
         let _ = time::timeout_at(linger.min(deadline), self.all_ended()).await;
-        for (_, open) in self.open.drain() {
+        for end in self.open.values_mut().filter_map(|open| open.end.take()) {
             // The error means that it has ended just now.
-            let _ = open.end.send(());
+            let _ = end.send(());
         }
         if time::timeout_at(deadline, self.all_ended()).await.is_ok() {
             return Ok(());
@@ -285,8 +295,14 @@ impl<S> Connections<S> {
     }
 
     async fn all_ended(&mut self) {
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.forget(ended);
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next_with_id() => match ended {
+                    Some(ended) => self.forget(ended),
+                    None => return,
+                },
+                _ = self.rounds.tick() => self.close_late(),
+            }
         }
     }
 
@@ -301,22 +317,20 @@ impl<S> Connections<S> {
             debug!(client.addr = %peer, %error, "failed to set TCP_NODELAY");
         }
         let (end, ended) = oneshot::channel();
-        let activity = self
-            .config
-            .close_idle
-            .then(|| Activity::new(self.epoch, Arc::clone(&self.idle)));
+        let idle = self.config.close_idle.then(|| Arc::clone(&self.idle));
+        let activity = Activity::new(self.epoch, idle);
         let service = PerConnection::new(
             self.app.clone(),
             peer,
             Arc::clone(&self.closing),
-            activity.clone(),
+            Arc::clone(&activity),
         );
         let stream = Stream::new(stream, self.config.write_timeout);
         let task = self
             .tasks
             .spawn(drive(self.protocols.clone(), stream, service, ended));
         let open = Open {
-            end,
+            end: Some(end),
             activity,
             task: task.clone(),
         };
@@ -326,7 +340,7 @@ impl<S> Connections<S> {
     /// Closes the connection that has been idle for longest; returns whether there was one to be closed.
     fn make_room(&mut self) -> bool {
         let idle = self.open.iter().filter_map(|(id, open)| {
-            let since = open.activity.as_ref()?.idle_since()?;
+            let since = open.activity.idle_since()?;
             Some((since, *id))
         });
         let longest = idle.min_by_key(|(since, _)| *since).map(|(_, id)| id);
@@ -336,6 +350,20 @@ impl<S> Connections<S> {
         debug!("too many connections: the one that has been idle for longest is closed");
         open.task.abort();
         true
+    }
+
+    /// Closes the connections on which no request has come in time.
+    fn close_late(&self) {
+        let now = self.epoch.elapsed();
+        let Some(moment) = now.checked_sub(self.config.header_timeout) else {
+            return;
+        };
+        for open in self.open.values() {
+            if open.activity.is_late(moment) {
+                debug!("no request came in time on a connection: it is closed");
+                open.task.abort();
+            }
+        }
     }
 
     fn forget(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {

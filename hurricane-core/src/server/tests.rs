@@ -190,6 +190,53 @@ async fn an_idle_connection_makes_room_and_a_busy_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_no_request_comes_in_time_is_closed() {
+    let (app, reached, open) = gated();
+    let config = ServeConfig {
+        header_timeout: Duration::from_millis(50),
+        ..ServeConfig::default()
+    };
+    let header_timeout = config.header_timeout;
+    let served = Served::start(app, config).await;
+    let mut busy = served.connect().await;
+    busy.send("GET /gate HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    reached.notified().await;
+
+    let before = Instant::now();
+    let unused = served.connect().await;
+    let mut half = served.connect().await;
+    half.send("GET / HTTP/1.1\r\nhost: a").await;
+    let mut used = served.connect().await;
+    used.get("/").await;
+    for client in [unused, half, used] {
+        assert_eq!(client.rest().await, "");
+    }
+    assert!(before.elapsed() >= header_timeout);
+
+    open.notify_one();
+    assert!(busy.answer().await.ends_with("through"));
+    assert_eq!(busy.rest().await, "", "the one that became idle was closed");
+}
+
+/// Nor when the end has begun, which then need not wait for it.
+#[tokio::test]
+async fn half_a_head_does_not_hold_up_the_end_for_longer() {
+    let (app, ..) = gated();
+    let config = ServeConfig {
+        header_timeout: Duration::from_millis(50),
+        linger: Duration::ZERO,
+        grace: LONG * 30,
+        ..ServeConfig::default()
+    };
+    let served = Served::start(app, config).await;
+    let mut half = served.connect().await;
+    half.send("GET / HTTP/1.1\r\nhost: a").await;
+    served.drain.send(()).unwrap();
+    served.task.await.unwrap().unwrap();
+    assert_eq!(half.rest().await, "");
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
     let (app, ..) = gated();
     let config = ServeConfig {
