@@ -34,6 +34,10 @@ pub(super) struct Stream {
 #[cfg(feature = "http2")]
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Pieces that are together no longer than this (bytes) are written as one: copying so little costs less than what the
+/// kernel does for each piece.
+const SMALL: usize = 1024;
+
 // === impl Stream ===
 
 impl Stream {
@@ -122,6 +126,16 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let size: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        if buffers.len() > 1 && size <= SMALL {
+            let mut whole = [0; SMALL];
+            let mut end = 0;
+            for buffer in buffers {
+                whole[end..end + buffer.len()].copy_from_slice(buffer);
+                end += buffer.len();
+            }
+            return self.poll_write(cx, &whole[..end]);
+        }
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
         self.watch(written, cx)
     }
@@ -158,6 +172,21 @@ mod tests {
 
     async fn write(stream: &mut Stream) -> io::Result<usize> {
         poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, &[0; 64 * 1024])).await
+    }
+
+    #[tokio::test]
+    async fn pieces_arrive_in_order_whether_they_are_put_together_or_not() {
+        for length in [1, SMALL / 2, SMALL / 2 + 1, SMALL] {
+            let (mut stream, mut client) = pair(None).await;
+            let (first, second) = (vec![1; length], vec![2; length]);
+            let pieces = [IoSlice::new(&first), IoSlice::new(&second)];
+            let written = poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &pieces));
+            assert_eq!(written.await.unwrap(), length * 2);
+            drop(stream);
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            assert_eq!(got, [first, second].concat());
+        }
     }
 
     #[tokio::test]
