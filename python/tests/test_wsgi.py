@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 from hurricane.worker import frame, wsgi
@@ -103,6 +104,24 @@ class Answers(SlotTest):
         server = self.serve(hello)
         server.give(*[request(stream) for stream in range(1, 6)])
         self.assertEqual(len(server.frame()), 5)
+
+    def test_it_tells_how_much_of_its_time_it_was_computing(self):
+        def work(environ):
+            if environ["PATH_INFO"] == "/compute":
+                end = time.thread_time() + 0.02
+                while time.thread_time() < end:
+                    pass
+            else:
+                time.sleep(0.02)
+            return [b""]
+
+        server = self.serve(app(work))
+        server.ask(path="/compute")
+        took, computing = server.spent
+        self.assertTrue(20_000 <= computing <= took + 1000, server.spent)
+        server.ask(path="/wait")
+        took, computing = server.spent
+        self.assertTrue(took >= 20_000 and computing < 10_000, server.spent)
 
     def test_a_body_may_be_any_iterable_of_bytes(self):
         class Django:

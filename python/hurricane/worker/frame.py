@@ -30,8 +30,8 @@ RECORD         35  server, control     ``(logger, level, seconds since 1970 as t
 DONE           34  worker, control     ``None``, or ``(reason, message, traceback or None)``: the tasks are done, or not
 REQUESTS       16  server, data        ``[request]``, see ``wsgi.Slot.handle``
 ANSWERS        17  worker, data        ``(time, computing, [answer])``: the microseconds since the last such frame, or
-                                       since the first request if that came later; for how many of them the thread had
-                                       the processor; and answers, each one of:
+                                       since the first request if that came later; for about how many of them the
+                                       thread had the processor; and answers, each one of:
 
                                        - ``(id, status, headers, body)``: a whole answer
                                        - ``(id, status, headers, None)``: the head; its body follows
@@ -79,6 +79,7 @@ class Channel:
         self.descriptors = deque()
         self._buffer = bytearray(BUFFER)
         self._view = memoryview(self._buffer)
+        self._whole = (self._view,)
         self._start = self._end = 0
 
     def receive(self, flags=0):
@@ -87,22 +88,24 @@ class Channel:
         With ``MSG_DONTWAIT``: ``BlockingIOError`` when no whole frame is there; what has come of it is kept.
         """
         while True:
-            have = self._end - self._start
-            if have >= 5:
-                length, kind = HEADER.unpack_from(self._buffer, self._start)
-                if have >= 5 + length:
-                    begin = self._start + 5
-                    value = marshal.loads(self._view[begin:begin + length])
-                    self._start = begin + length
-                    if self._start == self._end:
+            start, end = self._start, self._end
+            if end - start >= 5:
+                length, kind = HEADER.unpack_from(self._buffer, start)
+                stop = start + 5 + length
+                if stop <= end:
+                    value = marshal.loads(self._view[start + 5:stop])
+                    if stop == end:
                         self._start = self._end = 0
+                    else:
+                        self._start = stop
                     return kind, value
                 size = 5 + length
-                if self._start or size > len(self._buffer) or size <= BUFFER < len(self._buffer):
+                if start or size > len(self._buffer) or size <= BUFFER < len(self._buffer):
                     self._make_room(size)
-            elif self._start:
+            elif start:
                 self._make_room(5)
-            got, ancillary, _, _ = self.sock.recvmsg_into((self._view[self._end:],), DESCRIPTOR_SPACE, flags)
+            room = (self._view[self._end:],) if self._end else self._whole
+            got, ancillary, _, _ = self.sock.recvmsg_into(room, DESCRIPTOR_SPACE, flags)
             if ancillary:
                 self._take_descriptors(ancillary)
             if not got:
@@ -119,6 +122,7 @@ class Channel:
         if size > len(self._buffer) or size <= BUFFER < len(self._buffer):
             self._buffer = bytearray(max(size, BUFFER))
             self._view = memoryview(self._buffer)
+            self._whole = (self._view,)
         self._view[:len(rest)] = rest
         self._start, self._end = 0, len(rest)
 

@@ -16,6 +16,8 @@ from .frame import ANSWERS, Channel, encode
 SMALL = 16 * 1024
 # A larger body goes out in pieces of this size (bytes), each as the client takes it.
 PIECE = 256 * 1024
+# After so much work (seconds) the thread is asked how much of it was spent computing. Asking takes a system call.
+SAMPLE = 0.001
 
 
 class FileWrapper:
@@ -81,9 +83,11 @@ class Slot(threading.Thread):
         self.pending = deque()            # requests that have come and are not begun
         self.reading = threading.Lock()   # held by whoever reads the channel: this thread, or a recall
         self.sending = threading.Lock()   # likewise for writing
-        self.held = deque()               # answers that are not sent yet
-        self.busy_since = 0.0             # when it began to work after the last flush, by the clock
-        self.computing_since = 0.0        # and by the time that this thread has had the processor
+        self.held = []                    # answers that are not sent yet
+        self.busy_since = 0.0             # when it began to work after the last flush
+        self.worked = 0.0                 # for how long it has worked since the last sample
+        self.had = 0.0                    # for how long this thread had had the processor by then
+        self.computing = 0.0              # for which part of the time before it had
         self.stream = 0
         self.cancelled = 0                # the stream whose client has gone away
         self.status = self.headers = None
@@ -162,23 +166,27 @@ class Slot(threading.Thread):
 
     def flush(self):
         """Sends the answers that are held."""
-        if not self.held:
+        held = self.held
+        if not held:
             return
         with self.sending:
-            # Whoever flushes has the lock, so no other takes away what is counted here.
-            answers = [self.held.popleft() for _ in range(len(self.held))]
+            # Meanwhile some may be added behind these, but whoever takes them away has the lock.
+            answers = held[:]
             if answers:
+                del held[:len(answers)]
                 self.send(answers)
 
     def send(self, answers, descriptor=None):
         now = perf_counter()
-        busy = int((now - self.busy_since) * 1e6)
+        busy = now - self.busy_since
         self.busy_since = now
-        computing = 0
-        if threading.get_ident() == self.ident:    # and not a recall, which is on another thread
-            now = thread_time()
-            computing = int((now - self.computing_since) * 1e6)
-            self.computing_since = now
+        self.worked += busy
+        if self.worked >= SAMPLE and threading.get_ident() == self.ident:    # and not a recall, on another thread
+            had = thread_time()
+            self.computing = (had - self.had) / self.worked
+            self.had = had
+            self.worked = 0.0
+        busy, computing = int(busy * 1e6), int(busy * self.computing * 1e6)
         try:
             data = encode(ANSWERS, (busy, computing, answers))
         except ValueError:
