@@ -67,7 +67,15 @@ fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
         writer.text("");
         return;
     };
-    match client.ip().to_canonical() {
+    address(writer, client.ip());
+    let mut port = Decimal::default();
+    port.number(client.port());
+    writer.latin1(port.as_bytes());
+}
+
+/// A client's address as text.
+pub(crate) fn address(writer: &mut Writer<'_>, address: IpAddr) {
+    match address.to_canonical() {
         IpAddr::V4(address) => {
             let mut text = Decimal::default();
             for (index, octet) in address.octets().into_iter().enumerate() {
@@ -80,9 +88,6 @@ fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
         }
         IpAddr::V6(address) => writer.text(&address.to_string()),
     }
-    let mut port = Decimal::default();
-    port.number(client.port());
-    writer.latin1(port.as_bytes());
 }
 
 /// Room for an IPv4 address. The formatting of the standard library, which knows widths and

@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::SocketAddr};
 use http::{HeaderMap, header, request};
 use percent_encoding::percent_decode;
 
-use crate::frame::marshal::Writer;
+use crate::{frame::marshal::Writer, request::address};
 
 /// How many fields the event of an HTTP request has.
 const REQUEST: u8 = 10;
@@ -151,7 +151,7 @@ fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
         return writer.none();
     };
     writer.tuple(2);
-    writer.text(&client.ip().to_canonical().to_string());
+    address(writer, client.ip());
     writer.int(i32::from(client.port()));
 }
 
