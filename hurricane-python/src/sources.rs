@@ -53,6 +53,7 @@ const MODULES: &[Module] = &[
     module!("hurricane.worker.asgi", "worker/asgi.py"),
     module!("hurricane.worker.asgi_http", "worker/asgi_http.py"),
     module!("hurricane.worker.asgi_link", "worker/asgi_link.py"),
+    module!("hurricane.worker.asgi_tasks", "worker/asgi_tasks.py"),
     module!(
         "hurricane.worker.asgi_websocket",
         "worker/asgi_websocket.py"

@@ -44,7 +44,7 @@ def scope_of(link):
 
 
 def begin(link, event):
-    """Starts the task of a request."""
+    """Gets a request ready to be started."""
     stream, method, path, raw_path, query, version, client, headers, body, trailers = event
     # Copying is quicker than building.
     scope = link.request_scope.copy()
@@ -56,12 +56,12 @@ def begin(link, event):
     scope["query_string"] = query
     scope["headers"] = headers
     scope["client"] = client
-    scope["state"] = link.state.copy()
+    scope["state"] = link.state.copy() if link.state else {}
     scope["extensions"] = extensions = {"http.response.pathsend": {}}
     if trailers:
         extensions["http.response.trailers"] = {}
-    link.streams[stream] = request = Request(link, stream, method, path, body)
-    request.task = link.start(request.run(scope))
+    link.streams[stream] = request = Request(link, stream, scope, method, path, body)
+    link.tasks.fresh.append(request)
 
 
 class Stream:
@@ -82,7 +82,10 @@ class Stream:
         if not self.gone:
             self.gone = True
             self.wake()
-            self.ending = self.link.loop.call_later(self.link.grace, self.task.cancel)
+            self.ending = self.link.loop.call_later(self.link.grace, self.cancel)
+
+    def cancel(self):
+        self.task.cancel()
 
     def was_cancelled(self, error):
         """Whether it is how a task ends that has been cancelled after its client had left."""
@@ -115,15 +118,17 @@ class Stream:
 class Request(Stream):
     """A request and its response, as the application has them in its hands: ``receive`` and ``send``."""
 
-    __slots__ = ("method", "path", "parts", "more", "unread", "phase", "status", "headers", "trailers", "room",
+    __slots__ = ("scope", "method", "path", "parts", "more", "unread", "phase", "status", "headers", "trailers", "room",
                  "answer", "batch")
 
-    def __init__(self, link, stream, method, path, body):
+    def __init__(self, link, stream, scope, method, path, body):
         # What `Stream` does, without the call.
         self.link = link
         self.stream = stream
         self.task = self.waiters = self.ending = None
         self.gone = False
+        self.scope = scope
+        # As it came: the scope is the application's.
         self.method = method
         self.path = path
         self.parts = None            # parts of the body that have come and are not taken
@@ -145,10 +150,10 @@ class Request(Stream):
         else:
             self.parts = body
 
-    async def run(self, scope):
+    async def run(self):
         link = self.link
         try:
-            await link.application(scope, self.receive, self.send)
+            await link.application(self.scope, self.receive, self.send)
         except BaseException as error:
             if not self.gone:
                 report(self)

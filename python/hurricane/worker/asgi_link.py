@@ -31,13 +31,12 @@ What the loop says goes as the list in a ``SENT`` frame, each item a tuple or a 
 - ``(id, None)``: the application failed
 - ``(id,)``: the application has returned
 """
-import asyncio
-import functools
 import marshal
 import sys
 
 from .asgi_http import begin as begin_request
 from .asgi_http import scope_of
+from .asgi_tasks import Tasks
 from .asgi_websocket import begin as begin_websocket
 from .frame import HEADER, SENT
 
@@ -67,7 +66,7 @@ class Link:
         self.place = len(config.data)
         self.taken = 0
         self.streams = {}
-        self.start, self.eager = starter(loop)
+        self.tasks = Tasks(loop)
         self.out = []                 # what is to be sent with the next flush
         self.batch = 0                # how many there were
         self.flushing = False         # the next one is due
@@ -114,7 +113,7 @@ class Link:
             self.take(marshal.loads(self.view[start + 5:stop]))
             start = stop
         self.keep(start, end)
-        if self.eager:
+        if self.tasks.eager:
             self.flush()
             self.flushing = scheduled
         elif not scheduled:
@@ -136,16 +135,19 @@ class Link:
         self.end = rest
 
     def take(self, events):
-        streams = self.streams
+        streams, fresh = self.streams, 0
         for event in events:
             fields = len(event)
-            if fields >= 8:
-                # Should this process be killed, the server still reads here what must not run again.
-                self.begun[self.place] = self.taken = self.taken + 1 & 0xFFFFFFFF
-                if fields == 10:
-                    begin_request(self, event)
-                else:
-                    begin_websocket(self, event)
+            if fields == 10:
+                begin_request(self, event)
+                fresh += 1
+                continue
+            if fresh:
+                self.launch(fresh)    # what follows may be about one of them
+                fresh = 0
+            if fields == 8:
+                self.launch(1)
+                begin_websocket(self, event)
                 continue
             stream = streams.get(event[0])
             if stream is None:
@@ -162,6 +164,13 @@ class Link:
                 stream.closed(event[1], event[2])
             else:
                 stream.disconnect()
+        if fresh:
+            self.launch(fresh)
+
+    def launch(self, count):
+        # Should this process be killed, the server still reads here what must not run again.
+        self.begun[self.place] = self.taken = self.taken + count & 0xFFFFFFFF
+        self.tasks.launch()
 
     # --- to the server
 
@@ -210,15 +219,6 @@ class Link:
             self.loop.remove_writer(self.sent.fileno())
             self.unsent = b""
             self.flush()
-
-
-def starter(loop):
-    """What starts a task, and whether it runs the task's first step at once, as Python can from 3.12 on."""
-    # With a name: else each task makes itself one.
-    task = functools.partial(asyncio.Task, loop=loop, name="request")
-    if sys.version_info >= (3, 12):
-        return functools.partial(task, eager_start=True), True
-    return task, False
 
 
 def plain(item):

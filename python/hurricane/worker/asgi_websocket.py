@@ -36,7 +36,7 @@ def begin(link, event):
     }
     socket = Socket(link, stream, path)
     link.streams[stream] = socket
-    socket.task = link.start(socket.run(scope))
+    socket.task = link.tasks.start(socket.run(scope))
 
 
 class Socket(Stream):
