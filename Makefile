@@ -16,9 +16,12 @@ VENV_DIR := $(abspath $(VENV))
 VENV_PYTHON := $(VENV_DIR)/bin/python
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 HURRICANE := $(TARGET)/release/hurricane
+# What `make profile` has learned. Builds for release use it where it is.
+PROFILE := $(TARGET)/hurricane.profdata
+USE_PROFILE = if [ -e $(PROFILE) ]; then export RUSTFLAGS="$$RUSTFLAGS -Cprofile-use=$(PROFILE)"; fi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build wheel wheel-test demo demo-asgi test autobahn bench lint features api api-update package docs clean
+.PHONY: help setup build profile wheel wheel-test demo demo-asgi test autobahn bench lint features api api-update package docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -75,10 +78,13 @@ $(VENV_DIR)/.stamp: requirements-dev.txt $(EXAMPLE)/requirements.txt
 	@touch $@
 
 build: ## Build the hurricane binary
-	cargo build --release -p hurricane-cli
+	$(USE_PROFILE); cargo build --release -p hurricane-cli
+
+profile: setup ## Learn for the compiler what the server does most; then `make build wheel`. Some minutes
+	$(VENV_PYTHON) tests/load/train.py $(PROFILE)
 
 wheel: $(VENV_DIR)/.stamp ## Build the wheel, with the binary and the Python package, into target/wheels
-	$(VENV_PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir target/wheels .
+	$(USE_PROFILE); $(VENV_PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir target/wheels .
 
 wheel-test: wheel ## Serve the example from the wheel, on a file system that cannot be written
 	$(VENV_PYTHON) tests/wheel.py target/wheels/hurricane_server-*.whl

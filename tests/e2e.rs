@@ -46,6 +46,8 @@ mod shutdown;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]
+mod training;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod wsgi;

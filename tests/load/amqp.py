@@ -97,11 +97,11 @@ class Broker:
 class Consumer:
     """`hurricane consume`, and what its handlers have noted."""
 
-    def __init__(self, options, broker, folder):
+    def __init__(self, options, broker, folder, handler, *words):
         self.notes, self.log = folder / "notes", folder / "log-of-hurricane"
-        self.command = [options.hurricane, "consume", "noting.Noting", "--python", options.python, "--queue", QUEUE,
-                        "--durable", "--workers", "2", "--concurrency", "2", "--amqp-url", broker.url,
-                        "--probe-host", "127.0.0.1", "--probe-port", "0"]
+        self.command = [options.hurricane, "consume", handler, "--python", options.python, "--queue", QUEUE,
+                        "--durable", "--amqp-url", broker.url, "--probe-host", "127.0.0.1", "--probe-port", "0",
+                        *words]
         self.start()
 
     def start(self):
@@ -160,13 +160,17 @@ def until(what, holds):
     return time.monotonic() - started
 
 
+def start_consumer(options, broker, folder):
+    return Consumer(options, broker, folder, "noting.Noting", "--workers", "2", "--concurrency", "2")
+
+
 def kills(options, broker, folder):
     rng = random.Random(options.seed)
     texts = [str(number) for number in range(options.count)]
     broker.publish(texts)
     print(f"{options.count} messages, seed {options.seed}", flush=True)
     started = time.monotonic()
-    consumer = Consumer(options, broker, folder)
+    consumer = start_consumer(options, broker, folder)
     killed, killed_workers = 0, 0
     while len(handled := consumer.handled()) < options.count:
         # In the middle of its work, wherever that is.
@@ -197,7 +201,7 @@ def kills(options, broker, folder):
 
 
 def outage(options, broker, folder):
-    consumer = Consumer(options, broker, folder)
+    consumer = start_consumer(options, broker, folder)
     until("it has subscribed", lambda: consumer.probe("/startup") == 200)
     broker.publish(["before"])
     until("a message is handled", lambda: consumer.handled()["before"])
