@@ -2,7 +2,8 @@
 //!
 //! Idle is a connection without a request in hand; a head that has not come to its end is none yet. So for how long a
 //! connection has been idle is also for how long the next head has been on its way, and one timer for all connections
-//! does for what would otherwise be a timer for each request.
+//! does for what would otherwise be a timer for each request. A client that takes the last of an answer slowly is given
+//! as long for each part.
 
 #[cfg(feature = "http2")]
 use std::sync::atomic::AtomicBool;
@@ -25,7 +26,7 @@ use tokio::{sync::Notify, time::Instant};
 pub(super) struct Activity {
     epoch: Instant,
     requests: AtomicUsize,
-    /// When the connection began, or its last answer ended, in microseconds since the epoch.
+    /// When the connection began, its last answer ended, or the client took more of it, in microseconds since the epoch.
     idle_since: AtomicU64,
     /// Something else sees to it that the connection ends when its client is gone.
     #[cfg(feature = "http2")]
@@ -90,7 +91,8 @@ impl Activity {
         self.attended.store(true, Relaxed);
     }
 
-    fn rest(&self) {
+    /// Notes that the connection began, or the client took something of an answer, perhaps the last of it.
+    pub(super) fn rest(&self) {
         let now = u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.idle_since.store(now, Relaxed);
     }

@@ -37,8 +37,9 @@ use crate::{
 /// Configures how a listener is served.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// How long a client may take to send the head of a request; also how long an idle connection is kept. It may be a
-    /// tenth more, but at most a second, until it is noticed.
+    /// How long a client may take to send the head of a request; also how long an idle connection is kept, and how long
+    /// the client may take nothing of the last part of an answer. It may be a tenth more, but at most a second, until it
+    /// is noticed.
     pub header_timeout: Duration,
     /// Most bytes in the head of a request; more is answered with 431.
     pub max_header_bytes: usize,
@@ -325,7 +326,7 @@ impl<S> Connections<S> {
             Arc::clone(&self.closing),
             Arc::clone(&activity),
         );
-        let stream = Stream::new(stream, self.config.write_timeout);
+        let stream = Stream::new(stream, self.config.write_timeout, Arc::clone(&activity));
         let task = self
             .tasks
             .spawn(drive(self.protocols.clone(), stream, service, ended));

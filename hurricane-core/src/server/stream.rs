@@ -3,7 +3,9 @@
 use std::{
     future::Future as _,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,11 +20,16 @@ use tokio::{
     time::{self, Sleep},
 };
 
+use super::activity::Activity;
+
 /// A socket whose writes fail when the client has taken nothing for a while.
 #[derive(Debug)]
 pub(super) struct Stream {
     inner: TcpStream,
     write_timeout: Option<Duration>,
+    activity: Arc<Activity>,
+    /// The client takes nothing more for now.
+    stuck: bool,
     /// Runs from the moment the client takes nothing more.
     waiting: Option<Pin<Box<Sleep>>>,
     /// What was read to see which protocol it is, and is to be read again.
@@ -41,10 +48,16 @@ const SMALL: usize = 1024;
 // === impl Stream ===
 
 impl Stream {
-    pub(super) fn new(inner: TcpStream, write_timeout: Option<Duration>) -> Self {
+    pub(super) fn new(
+        inner: TcpStream,
+        write_timeout: Option<Duration>,
+        activity: Arc<Activity>,
+    ) -> Self {
         Self {
             inner,
             write_timeout,
+            activity,
+            stuck: false,
             waiting: None,
             #[cfg(feature = "http2")]
             seen: BytesMut::new(),
@@ -74,6 +87,9 @@ impl Stream {
         written: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
+        if mem::replace(&mut self.stuck, written.is_pending()) && written.is_ready() {
+            self.activity.rest();
+        }
         let Some(limit) = self.write_timeout else {
             return written;
         };
@@ -157,7 +173,7 @@ impl AsyncWrite for Stream {
 mod tests {
     use std::{future::poll_fn, net::Ipv4Addr};
 
-    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+    use tokio::{io::AsyncReadExt as _, net::TcpListener, time::Instant};
 
     use super::*;
 
@@ -167,7 +183,8 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let client = TcpStream::connect(addr).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (Stream::new(server, write_timeout), client)
+        let activity = Activity::new(Instant::now(), None);
+        (Stream::new(server, write_timeout, activity), client)
     }
 
     async fn write(stream: &mut Stream) -> io::Result<usize> {
@@ -215,8 +232,10 @@ mod tests {
             let mut buffer = vec![0; 1024 * 1024];
             while client.read(&mut buffer).await.unwrap() > 0 {}
         });
+        let before = stream.activity.idle_since();
         write(&mut stream).await.unwrap();
         assert!(stream.waiting.is_none());
+        assert!(stream.activity.idle_since() > before);
         drop(stream);
         reader.await.unwrap();
     }
