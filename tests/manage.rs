@@ -1,6 +1,6 @@
 //! `manage.py serve`: where its options come from, and what it becomes.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::harness::{Launch, get, python};
 
@@ -106,9 +106,11 @@ fn workers_are_threads_and_processes_are_processes() {
 #[test]
 fn interface_is_also_the_host_of_the_probes() {
     let server = Launch::manage("").arg("--interface", "localhost").start();
-    let tcp = fs::read_to_string(format!("/proc/{}/net/tcp", server.pid())).unwrap();
-    let listening = format!("0100007F:{:04X} 00000000:0000 0A", server.probe_port());
-    assert!(tcp.contains(&listening), "{tcp}");
+    let listeners = server.listeners();
+    assert!(
+        listeners.contains(&(Ipv4Addr::LOCALHOST, server.probe_port())),
+        "{listeners:?}"
+    );
     server.stop();
 }
 

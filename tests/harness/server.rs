@@ -1,8 +1,10 @@
 //! A `hurricane serve` under test.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
+    net::Ipv4Addr,
     os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -408,6 +410,30 @@ impl Server {
                 && fields.nth(1) == Some(established)
         });
         open.count()
+    }
+
+    /// Where it listens. Asked of the kernel: what answers on a port may be a server of another test.
+    pub(crate) fn listeners(&self) -> BTreeSet<(Ipv4Addr, u16)> {
+        let pid = self.pid();
+        let sockets: BTreeSet<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .collect();
+        let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+        let rows = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let listening = "0A";
+        // The fields are: number, local address, remote address, state, and behind others the inode.
+        rows.filter(|row| {
+            row[3] == listening && sockets.contains(Path::new(&format!("socket:[{}]", row[9])))
+        })
+        .map(|row| {
+            let (address, port) = row[1].split_once(':').unwrap();
+            let address = u32::from_str_radix(address, 16).unwrap().to_le_bytes();
+            (address.into(), u16::from_str_radix(port, 16).unwrap())
+        })
+        .collect()
     }
 
     /// Waits until so many workers have become ready, over all its life.
