@@ -43,27 +43,6 @@ def scope_of(link):
     }
 
 
-def begin(link, event):
-    """Gets a request ready to be started."""
-    stream, method, path, raw_path, query, version, client, headers, body, trailers = event
-    # Copying is quicker than building.
-    scope = link.request_scope.copy()
-    scope["asgi"] = ASGI.copy()
-    scope["http_version"] = version
-    scope["method"] = method
-    scope["path"] = path
-    scope["raw_path"] = raw_path
-    scope["query_string"] = query
-    scope["headers"] = headers
-    scope["client"] = client
-    scope["state"] = link.state.copy() if link.state else {}
-    scope["extensions"] = extensions = {"http.response.pathsend": {}}
-    if trailers:
-        extensions["http.response.trailers"] = {}
-    link.streams[stream] = request = Request(link, stream, scope, method, path, body)
-    link.tasks.fresh.append(request)
-
-
 class Stream:
     """What a request and a WebSocket have in common."""
 
@@ -121,34 +100,40 @@ class Request(Stream):
     __slots__ = ("scope", "method", "path", "parts", "more", "unread", "phase", "status", "headers", "trailers", "room",
                  "answer", "batch")
 
-    def __init__(self, link, stream, scope, method, path, body):
+    def __init__(self, link, event):
+        self.stream, self.method, self.path, raw_path, query, version, client, headers, body, trailers = event
         # What `Stream` does, without the call.
         self.link = link
-        self.stream = stream
         self.task = self.waiters = self.ending = None
         self.gone = False
-        self.scope = scope
-        # As it came: the scope is the application's.
-        self.method = method
-        self.path = path
-        self.parts = None            # parts of the body that have come and are not taken
+        # Copying is quicker than building.
+        self.scope = scope = link.request_scope.copy()
+        scope["asgi"] = ASGI.copy()
+        scope["http_version"] = version
+        scope["method"] = self.method
+        scope["path"] = self.path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        scope["headers"] = headers
+        scope["client"] = client
+        scope["state"] = link.state.copy() if link.state else {}
+        scope["extensions"] = extensions = {"http.response.pathsend": {}}
+        if trailers:
+            extensions["http.response.trailers"] = {}
+        self.parts = body            # parts of the body that have come and are not taken
         self.more = True             # the application has not been given all of it
         self.unread = 0              # what it took and the server has not been told of (bytes)
-        self.phase = NOTHING
-        self.status = self.headers = None
-        self.trailers = False
+        self.phase = NOTHING         # then come its status, headers and whether there will be trailers
         self.room = WINDOW           # for more of the response
-        self.answer = None           # a whole answer that was sent, with this batch
-        self.batch = -1
-        if body is None:
+        self.batch = -1              # with which a whole answer was sent
+        if type(body) is not bytes:
             self.parts = deque()
-            link.emit((stream, WINDOW))
-        elif body is True:
-            # Nothing is to come before the application asks for it.
-            self.parts = deque()
-            self.unread = WINDOW
-        else:
-            self.parts = body
+            if body is None:
+                link.emit((self.stream, WINDOW))
+            else:
+                # Nothing is to come before the application asks for it.
+                self.unread = WINDOW
+        link.streams[self.stream] = self
 
     async def run(self):
         link = self.link

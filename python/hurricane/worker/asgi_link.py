@@ -34,8 +34,7 @@ What the loop says goes as the list in a ``SENT`` frame, each item a tuple or a 
 import marshal
 import sys
 
-from .asgi_http import begin as begin_request
-from .asgi_http import scope_of
+from .asgi_http import Request, scope_of
 from .asgi_tasks import Tasks
 from .asgi_websocket import begin as begin_websocket
 from .frame import HEADER, SENT
@@ -135,11 +134,11 @@ class Link:
         self.end = rest
 
     def take(self, events):
-        streams, fresh = self.streams, 0
+        streams, append, fresh = self.streams, self.tasks.fresh.append, 0
         for event in events:
             fields = len(event)
             if fields == 10:
-                begin_request(self, event)
+                append(Request(self, event))
                 fresh += 1
                 continue
             if fresh:
