@@ -198,11 +198,9 @@ fn host_and_probe_host_are_the_addresses() {
             &server.wait_for_line("Starting probe application"),
             "on port ",
         );
-        assert_eq!(
-            server.listeners(),
-            BTreeSet::from([(other, app), (other, probes)]),
-            "the probes follow"
-        );
+        // The probes follow.
+        let expected = BTreeSet::from([(other, app), (other, probes)]);
+        until_true("it listens there", || server.listeners() == expected);
         server.stop();
     });
     both("gallery", "--probe-host", "127.0.0.2", |launch| {
@@ -212,10 +210,8 @@ fn host_and_probe_host_are_the_addresses() {
             &server.wait_for_line("Starting probe application"),
             "on port ",
         );
-        assert_eq!(
-            server.listeners(),
-            BTreeSet::from([(Ipv4Addr::LOCALHOST, app), (other, probes)])
-        );
+        let expected = BTreeSet::from([(Ipv4Addr::LOCALHOST, app), (other, probes)]);
+        until_true("it listens there", || server.listeners() == expected);
         server.stop();
     });
 }
