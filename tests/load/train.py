@@ -10,6 +10,7 @@ and pika, websockets and RabbitMQ for messages.
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -23,7 +24,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from amqp import PATIENCE, Broker, Consumer, until
+from amqp import PATIENCE, SERVERS, Broker, Consumer, until
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -254,6 +255,14 @@ def build(target):
     return next(message["executable"] for message in messages if message.get("executable"))
 
 
+def require_broker():
+    """Says what is missing now, and not when the server has been built."""
+    if not any(map(shutil.which, [*SERVERS, "rabbitmq-server"])):
+        sys.exit("rabbitmq-server is missing: install it, or leave out the messages with --no-broker")
+    if not importlib.util.find_spec("pika"):
+        sys.exit("pika is missing: pip install -r requirements-dev.txt, or leave out the messages with --no-broker")
+
+
 def learn(options):
     merge = profdata()
     options.hurricane = build(options.profile.parent / "training")
@@ -275,6 +284,8 @@ def main():
     parser.add_argument("--probes", type=int, default=400, help="how often the probes are asked")
     parser.add_argument("--no-broker", action="store_true", help="leave out the messages")
     options = parser.parse_args()
+    if not options.no_broker:
+        require_broker()
     if options.profile:
         options.profile = options.profile.resolve()
         learn(options)
