@@ -18,10 +18,10 @@ from server import PATIENCE, config, pair
 OK = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]}
 
 
-def event(stream, body=b"", method="GET", trailers=False):
+def event(stream, body=b"", method="GET", version=None, trailers=False):
     """An HTTP request as the server tells of it."""
     client, headers = ("127.0.0.1", 40000), [(b"host", b"h")]
-    return (stream, method, "/\u00e4", b"/%C3%A4", b"q=1", "1.1", client, headers, body, trailers)
+    return (stream, method, "/\u00e4", b"/%C3%A4", b"q=1", version, client, headers, body, trailers)
 
 
 def body(data, more=False):
@@ -108,6 +108,10 @@ class Requests(AsgiTest):
             "state": {"key": "value"},
             "extensions": {"http.response.pathsend": {}, "http.response.trailers": {}}})
         self.assertIsNot(scope["state"], server.link.state)
+
+        for version, method in (("1.0", "HEAD"), ("2", "GET")):
+            server.ask(version=version, method=method)
+            self.assertEqual([scopes[-1]["http_version"], scopes[-1]["method"]], [version, method])
 
     def test_requests_are_run_beside_each_other_and_share_a_frame(self):
         met = []
@@ -318,6 +322,19 @@ class Together(AsgiTest):
         self.assertEqual(self.ask(application), {stream: b"hello" for stream in range(1, 9)})
         self.assertEqual(len({tasks[number] for number in range(2, 8)}), 6)
 
+    def test_what_comes_along_with_a_request_finds_it(self):
+        async def application(scope, receive, send):
+            await receive()
+            if scope["method"] == "PUT":
+                self.assertEqual(await receive(), {"type": "http.disconnect"})
+            else:
+                await hello(scope, receive, send)
+
+        server = self.serve(application)
+        server.tell(event(1), event(2, method="PUT"), (2,), event(3), (9,))
+        self.assertEqual(sorted(server.item()[0] for _ in range(3)), [1, 2, 3])
+        self.assertEqual(self.log(), "")
+
     def test_one_that_waits_is_cancelled_alone(self):
         seen = []
 
@@ -502,7 +519,7 @@ class Failures(AsgiTest):
 
 
 class WebSockets(AsgiTest):
-    CONNECT = (1, "/", b"/", b"", "1.1", ("127.0.0.1", 40000), [], ["a", "b"])
+    CONNECT = (1, "/", b"/", b"", None, ("127.0.0.1", 40000), [], ["a", "b"])
 
     def open(self, application):
         """A WebSocket that the application accepts."""

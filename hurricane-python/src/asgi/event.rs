@@ -38,7 +38,7 @@ pub(crate) fn request(
     let mut writer = Writer::new(&mut out);
     writer.text(parts.method.as_str());
     target(&mut writer, parts, root_path);
-    writer.text(version(parts.version));
+    version(&mut writer, parts.version);
     peer(&mut writer, client);
     headers(&mut writer, &parts.headers);
     match start {
@@ -60,7 +60,7 @@ pub(crate) fn websocket(
     let mut out = Vec::with_capacity(512);
     let mut writer = Writer::new(&mut out);
     target(&mut writer, parts, root_path);
-    writer.text(version(parts.version));
+    version(&mut writer, parts.version);
     peer(&mut writer, client);
     headers(&mut writer, &parts.headers);
     writer.list(subprotocols.len());
@@ -138,11 +138,12 @@ fn target(writer: &mut Writer<'_>, parts: &request::Parts, root_path: &str) {
     writer.bytes(parts.uri.query().unwrap_or_default().as_bytes());
 }
 
-fn version(version: http::Version) -> &'static str {
+/// `http_version`, but for HTTP/1.1, which the worker takes it for when nothing is said.
+fn version(writer: &mut Writer<'_>, version: http::Version) {
     match version {
-        http::Version::HTTP_10 => "1.0",
-        http::Version::HTTP_2 => "2",
-        _ => "1.1",
+        http::Version::HTTP_10 => writer.text("1.0"),
+        http::Version::HTTP_2 => writer.text("2"),
+        _ => writer.none(),
     }
 }
 

@@ -14,6 +14,7 @@ WINDOW = 256 * 1024
 STEP = 64 * 1024
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
+EXTENSIONS = {"http.response.pathsend": {}}
 
 # How far the response is.
 NOTHING, HEAD, BODY, TRAILERS, COMPLETE = range(5)
@@ -24,16 +25,16 @@ class ClientDisconnected(OSError):
 
 
 def scope_of(link):
-    """What is the same for all requests, and the names of what is not."""
+    """What is the same for all requests, what is so for most, and the names of the rest."""
     return {
         "type": "http",
         "asgi": None,
-        "http_version": None,
-        "method": None,
+        "http_version": "1.1",
+        "method": "GET",
         "scheme": "http",
         "path": None,
         "raw_path": None,
-        "query_string": None,
+        "query_string": b"",
         "root_path": link.root_path,
         "headers": None,
         "client": None,
@@ -46,22 +47,20 @@ def scope_of(link):
 class Stream:
     """What a request and a WebSocket have in common."""
 
-    __slots__ = ("link", "stream", "task", "waiters", "gone", "ending")
+    __slots__ = ("link", "stream", "task", "waiters", "gone")
 
     def __init__(self, link, stream):
         self.link = link
         self.stream = stream
         self.task = None
         self.waiters = None
-        self.gone = False            # the client has left
-        self.ending = None           # the timer after which the task is cancelled
+        self.gone = None             # once the client has left: the timer after which the task is cancelled
 
     def disconnect(self):
         """The client has left: the task has some time to end by itself."""
         if not self.gone:
-            self.gone = True
+            self.gone = self.link.loop.call_later(self.link.grace, self.cancel)
             self.wake()
-            self.ending = self.link.loop.call_later(self.link.grace, self.cancel)
 
     def cancel(self):
         self.task.cancel()
@@ -88,79 +87,86 @@ class Stream:
                     waiter.set_result(None)
 
     def finish(self):
-        """The application has returned."""
+        """The task ends."""
         del self.link.streams[self.stream]
-        if self.ending is not None:
-            self.ending.cancel()
+        if self.gone:
+            self.gone.cancel()
 
 
 class Request(Stream):
     """A request and its response, as the application has them in its hands: ``receive`` and ``send``."""
 
-    __slots__ = ("scope", "method", "path", "parts", "more", "unread", "phase", "status", "headers", "trailers", "room",
+    __slots__ = ("scope", "method", "path", "parts", "unread", "phase", "status", "headers", "trailers", "room",
                  "answer", "batch")
 
     def __init__(self, link, event):
         self.stream, self.method, self.path, raw_path, query, version, client, headers, body, trailers = event
         # What `Stream` does, without the call.
         self.link = link
-        self.task = self.waiters = self.ending = None
-        self.gone = False
-        # Copying is quicker than building.
+        self.task = self.waiters = self.gone = None
+        # Copying is quicker than building, and what is in the copy need not be set.
         self.scope = scope = link.request_scope.copy()
         scope["asgi"] = ASGI.copy()
-        scope["http_version"] = version
-        scope["method"] = self.method
+        if version is not None:
+            scope["http_version"] = version
+        if self.method != "GET":
+            scope["method"] = self.method
         scope["path"] = self.path
         scope["raw_path"] = raw_path
-        scope["query_string"] = query
+        if query:
+            scope["query_string"] = query
         scope["headers"] = headers
         scope["client"] = client
         scope["state"] = link.state.copy() if link.state else {}
-        scope["extensions"] = extensions = {"http.response.pathsend": {}}
+        scope["extensions"] = extensions = EXTENSIONS.copy()
         if trailers:
             extensions["http.response.trailers"] = {}
-        self.parts = body            # parts of the body that have come and are not taken
-        self.more = True             # the application has not been given all of it
-        self.unread = 0              # what it took and the server has not been told of (bytes)
         self.phase = NOTHING         # then come its status, headers and whether there will be trailers
-        self.room = WINDOW           # for more of the response
-        self.batch = -1              # with which a whole answer was sent
+        self.parts = body            # of the body that have come and are not taken; None after the last one
         if type(body) is not bytes:
-            self.parts = deque()
-            if body is None:
-                link.emit((self.stream, WINDOW))
-            else:
-                # Nothing is to come before the application asks for it.
-                self.unread = WINDOW
-        link.streams[self.stream] = self
+            self.expect(body)
+
+    def expect(self, wanted):
+        """The body is to come: at once, or when the application asks for it, as the client waits for that."""
+        self.parts = deque()
+        if wanted:
+            self.unread = WINDOW     # what the application took and the server has not been told of (bytes)
+        else:
+            self.unread = 0
+            self.link.emit((self.stream, WINDOW))
 
     async def run(self):
-        link = self.link
+        """All of it, in a task of its own; `Tasks.run` has the same for several."""
         try:
-            await link.application(self.scope, self.receive, self.send)
+            await self.link.application(self.scope, self.receive, self.send)
         except BaseException as error:
-            if not self.gone:
-                report(self)
-            elif is_about_the_client(error):
-                # What follows the head of an answer to HEAD is for nobody, whoever stays.
-                if self.method != "HEAD":
-                    report_gone(self)
-            elif not self.was_cancelled(error):
-                report(self)
-            self.fail()
+            self.failed(error)
         else:
-            if self.phase != COMPLETE:
-                self.incomplete()
-            elif self.batch == link.batch:
-                # The answer has not left yet: it goes along.
-                self.answer[4] = True
-            else:
-                link.emit((self.stream,))
-        # What `finish` does, without the call.
-        del link.streams[self.stream]
-        if self.ending is not None:
-            self.ending.cancel()
+            self.returned()
+        self.finish()
+
+    def returned(self):
+        """The application has returned."""
+        link = self.link
+        if self.phase != COMPLETE:
+            self.incomplete()
+        elif self.batch == link.batch:
+            # The answer has not left yet: it goes along.
+            self.answer[4] = True
+        else:
+            link.emit((self.stream,))
+
+    def failed(self, error):
+        """The application has raised an exception, which is being handled."""
+        if not self.gone:
+            report(self)
+        elif is_about_the_client(error):
+            # What follows the head of an answer to HEAD is for nobody, whoever stays.
+            if self.method != "HEAD":
+                report_gone(self)
+        elif not self.was_cancelled(error):
+            report(self)
+        self.fail()
 
     # --- what the application calls
 
@@ -168,20 +174,21 @@ class Request(Stream):
         parts = self.parts
         if type(parts) is bytes:
             self.parts = None
-            self.more = False
             return {"type": "http.request", "body": parts, "more_body": False}
         while True:
             if self.phase == COMPLETE or self.gone:
                 return {"type": "http.disconnect"}
-            if self.more:
-                if self.parts:
-                    data, self.more = self.parts.popleft()
-                    self.unread += len(data)
-                    if self.unread >= STEP and self.more:
-                        self.make_room()
-                    return {"type": "http.request", "body": data, "more_body": self.more}
-                if self.unread >= WINDOW:
+            parts = self.parts
+            if parts:
+                data, more = parts.popleft()
+                self.unread += len(data)
+                if not more:
+                    self.parts = None
+                elif self.unread >= STEP:
                     self.make_room()
+                return {"type": "http.request", "body": data, "more_body": more}
+            if parts is not None and self.unread >= WINDOW:
+                self.make_room()
             await self.wait()
 
     async def send(self, message):
@@ -189,8 +196,8 @@ class Request(Stream):
         if self.gone:
             raise ClientDisconnected("the client has gone")
         if kind == "http.response.body":
-            body = message.get("body", b"")
-            more = message.get("more_body", False)
+            body = message["body"] if "body" in message else b""
+            more = "more_body" in message and message["more_body"]
             if type(body) is not bytes:
                 body = bytes(body)
             if self.phase == HEAD:
@@ -199,7 +206,7 @@ class Request(Stream):
                     self.phase = COMPLETE
                     link = self.link
                     self.answer = answer = [self.stream, self.status, self.headers, body, False]
-                    self.batch = link.batch
+                    self.batch = link.batch    # with which the answer is sent
                     link.out.append(answer)
                     if not link.flushing:
                         link.flush_soon()
@@ -208,6 +215,7 @@ class Request(Stream):
                     return
                 self.link.emit((self.stream, self.status, self.headers, None, False))
                 self.phase = BODY
+                self.room = WINDOW    # for more of the response
             elif self.phase != BODY:
                 raise self.unexpected(kind)
             await self.send_body(body, more)
@@ -215,8 +223,8 @@ class Request(Stream):
             if self.phase != NOTHING:
                 raise self.unexpected(kind)
             self.status = message["status"]
-            self.headers = list(message.get("headers", ()))
-            self.trailers = message.get("trailers", False)
+            self.headers = [*message["headers"]] if "headers" in message else []
+            self.trailers = "trailers" in message and message["trailers"]
             self.phase = HEAD
         elif kind == "http.response.pathsend" and self.phase == HEAD:
             self.link.emit((self.stream, self.status, self.headers, str(message["path"]), False))
@@ -262,6 +270,7 @@ class Request(Stream):
 
     def complete(self):
         self.phase = COMPLETE
+        self.batch = None
         self.wake()
 
     def unexpected(self, kind):

@@ -6,10 +6,11 @@ Events come as the list in an ``EVENTS`` frame. They are told apart by how many 
 fields  meaning
 ======  ======================================================================================================
 10      an HTTP request: ``(id, method, path, raw path, query string, HTTP version, (client's address, port)
-        or None, [(name, value)], body, whether the client takes trailers)``. The body is ``bytes`` when it is
-        whole, ``None`` when it is to come, ``True`` when the client waits to be told that it is wanted
+        or None, [(name, value)], body, whether the client takes trailers)``. The version is ``None`` when it is
+        1.1. The body is ``bytes`` when it is whole, ``None`` when it is to come, ``True`` when the client waits
+        to be told that it is wanted
 8       a request for a WebSocket: ``(id, path, raw path, query string, HTTP version, (client's address, port) or
-        None, [(name, value)], [subprotocol])``
+        None, [(name, value)], [subprotocol])``; the version likewise
 4       ``(id, code, reason, None)``: a WebSocket has been closed
 3       ``(id, bytes, more)``: a part of a request's body
 2       ``(id, count)``: the client took so many bytes of the response, or so many messages of a WebSocket;
@@ -34,7 +35,7 @@ What the loop says goes as the list in a ``SENT`` frame, each item a tuple or a 
 import marshal
 import sys
 
-from .asgi_http import Request, scope_of
+from .asgi_http import scope_of
 from .asgi_tasks import Tasks
 from .asgi_websocket import begin as begin_websocket
 from .frame import HEADER, SENT
@@ -65,7 +66,7 @@ class Link:
         self.place = len(config.data)
         self.taken = 0
         self.streams = {}
-        self.tasks = Tasks(loop)
+        self.tasks = Tasks(self)
         self.out = []                 # what is to be sent with the next flush
         self.batch = 0                # how many there were
         self.flushing = False         # the next one is due
@@ -134,23 +135,26 @@ class Link:
         self.end = rest
 
     def take(self, events):
-        streams, append, fresh = self.streams, self.tasks.fresh.append, 0
+        streams, fresh, count = self.streams, self.tasks.fresh, 0
         for event in events:
             fields = len(event)
             if fields == 10:
-                append(Request(self, event))
-                fresh += 1
+                fresh.append(event)
+                count += 1
                 continue
-            if fresh:
-                self.launch(fresh)    # what follows may be about one of them
-                fresh = 0
             if fields == 8:
-                self.launch(1)
+                self.launch(count + 1)
+                count = 0
                 begin_websocket(self, event)
                 continue
             stream = streams.get(event[0])
             if stream is None:
-                continue    # it has ended in the meantime
+                if not any(request[0] == event[0] for request in fresh):
+                    continue    # it has ended in the meantime
+                self.launch(count)
+                count = 0
+                self.tasks.launch_each()
+                stream = streams.get(event[0])
             if fields == 2:
                 value = event[1]
                 if type(value) is int:
@@ -163,8 +167,8 @@ class Link:
                 stream.closed(event[1], event[2])
             else:
                 stream.disconnect()
-        if fresh:
-            self.launch(fresh)
+        if count:
+            self.launch(count)
 
     def launch(self, count):
         # Should this process be killed, the server still reads here what must not run again.

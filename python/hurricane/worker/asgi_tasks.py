@@ -14,6 +14,8 @@ from contextvars import copy_context
 from sys import getrefcount
 from weakref import getweakrefcount
 
+from .asgi_http import Request
+
 # So many requests have tasks of their own before it is tried again to run several in one.
 ALONE = 1000
 # Given by us, as else each task makes itself one.
@@ -23,13 +25,13 @@ NAME = "request"
 class Tasks:
     """The tasks of the requests that have come."""
 
-    def __init__(self, loop):
-        self.loop = loop
-        self.start = functools.partial(asyncio.Task, loop=loop, name=NAME)
+    def __init__(self, link):
+        self.link = link
+        self.start = functools.partial(asyncio.Task, loop=link.loop, name=NAME)
         self.eager = sys.version_info >= (3, 12)
         if self.eager:
             self.start = functools.partial(self.start, eager_start=True)
-        self.fresh = deque()       # requests that are not begun
+        self.fresh = deque()       # the events of the requests that are not begun
         self.shared = None         # the task that is to run them, one after the other
         self.running = None        # the request that it is at
         self.alone = 0             # so many of the next ones have tasks of their own
@@ -43,38 +45,49 @@ class Tasks:
             return
         self.shared = self.start(self.run())
         # Behind its first step.
-        self.loop.call_soon(self.launch_rest)
+        self.link.loop.call_soon(self.launch_rest)
 
     def launch_each(self):
-        fresh = self.fresh
+        link, fresh = self.link, self.fresh
         self.alone = max(0, self.alone - len(fresh))
         while fresh:
-            request = fresh.popleft()
+            request = Request(link, fresh.popleft())
+            link.streams[request.stream] = request
             request.task = self.start(request.run())
 
     def launch_rest(self):
         """Starts what the shared task has not come to, as it waits with one of them or was kept by one."""
         shared, self.shared = self.shared, None
-        if self.running is not None:
-            # From now on the task is that of this request.
-            self.running.task, self.running = shared, None
+        request, self.running = self.running, None
+        if request is not None:
+            # From now on the task is that of this request, and the server may have something to say about it.
+            request.task = shared
+            self.link.streams[request.stream] = request
             self.alone = ALONE
         if self.fresh:
             self.alone = ALONE
             self.launch_each()
 
     async def run(self):
-        task, fresh = self.shared, self.fresh
-        before, references = copy_context(), getrefcount(task)
+        link, task, fresh = self.link, self.shared, self.fresh
+        application, before, references = link.application, copy_context(), getrefcount(task)
+        variables = len(before)
         while fresh:
-            self.running = fresh.popleft()
-            await self.running.run()
+            # Made only now, from the memory of the one before.
+            self.running = request = Request(link, fresh.popleft())
+            try:
+                await application(request.scope, request.receive, request.send)
+            except BaseException as error:
+                request.failed(error)
+            else:
+                request.returned()
             if self.running is None:
+                request.finish()
                 return    # it had to wait for something
             self.running = None
             context = copy_context()
             if (getrefcount(task) != references or getweakrefcount(task) != 1 or task._callbacks or task._must_cancel
-                    or task.get_name() != NAME or len(context) != len(before) or before and not same(context, before)):
+                    or task.get_name() != NAME or len(context) != variables or variables and not same(context, before)):
                 return
 
 

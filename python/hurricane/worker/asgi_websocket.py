@@ -21,7 +21,7 @@ def begin(link, event):
     scope = {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
-        "http_version": version,
+        "http_version": version or "1.1",
         "scheme": "ws",
         "path": path,
         "raw_path": raw_path,
