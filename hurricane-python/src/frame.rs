@@ -5,6 +5,7 @@
 //! the payload: one value in `CPython`'s `marshal` format, see [`marshal`].
 
 pub(crate) mod marshal;
+pub(crate) mod prepared;
 
 use bytes::Buf;
 

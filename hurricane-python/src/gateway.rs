@@ -36,6 +36,7 @@ use tokio::{
 
 use crate::{
     asgi::{AsgiConfig, Interface, WebSocketConfig, lane::Lanes},
+    frame::prepared::{Prepared, Repeats},
     job::{Job, JobBody},
     pace::{Pace, Spent},
     response::Body,
@@ -140,6 +141,7 @@ pub(crate) struct State {
     pace: Pace,
     /// Where frames are put together.
     frame: Vec<u8>,
+    repeats: Repeats,
 }
 
 // === impl GatewayConfig ===
@@ -173,6 +175,7 @@ impl Gateway {
             next_stream: 1,
             pace: Pace::new(),
             frame: Vec::new(),
+            repeats: Repeats::default(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -205,7 +208,7 @@ impl Gateway {
     }
 
     /// Puts a request at the end of the queue.
-    pub(crate) fn enqueue(&self, environ: Vec<u8>, body: JobBody) -> Result<Ticket, Failure> {
+    pub(crate) fn enqueue(&self, environ: Prepared, body: JobBody) -> Result<Ticket, Failure> {
         let config = &self.shared.config;
         let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
         let (sender, answer) = oneshot::channel();
@@ -602,6 +605,7 @@ impl State {
             queue,
             slots,
             frame,
+            repeats,
             executing,
             ..
         } = self;
@@ -609,7 +613,7 @@ impl State {
         if !slot.is_executing() {
             *executing += 1;
         }
-        slot.give(queue, room, frame)
+        slot.give(queue, room, (frame, repeats))
     }
 
     /// Puts jobs back where they were in the queue, but those whose clients wait no more.

@@ -4,7 +4,14 @@ use std::{fs::File, sync::Arc, time::Instant};
 
 use tokio::sync::oneshot;
 
-use crate::{frame::marshal::Writer, gateway::Reply, request};
+use crate::{
+    frame::{
+        marshal::Writer,
+        prepared::{Prepared, Repeats},
+    },
+    gateway::Reply,
+    request,
+};
 
 /// A request that came in whole. It is kept until its answer has come, so that another worker
 /// can be given it when the one that had it has not begun it.
@@ -12,7 +19,7 @@ use crate::{frame::marshal::Writer, gateway::Reply, request};
 pub(crate) struct Job {
     pub(crate) stream: i32,
     /// What [`request::environ`] wrote.
-    pub(crate) environ: Vec<u8>,
+    pub(crate) environ: Prepared,
     pub(crate) body: JobBody,
     /// When the client is told that it takes too long.
     pub(crate) deadline: Option<Instant>,
@@ -41,9 +48,9 @@ impl Job {
     }
 
     /// Writes the request tuple.
-    pub(crate) fn write(&self, writer: &mut Writer<'_>) {
+    pub(crate) fn write(&self, writer: &mut Writer<'_>, repeats: &mut Repeats) {
         request::head(writer, self.stream);
-        writer.raw(&self.environ);
+        writer.prepared(&self.environ, repeats);
         match &self.body {
             JobBody::Inline(data) => writer.bytes(data),
             // A number where the bytes would be says that there is a file.

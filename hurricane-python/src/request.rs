@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header, request};
 use percent_encoding::percent_decode;
 
-use crate::frame::marshal::Writer;
+use crate::frame::{marshal::Writer, prepared::Prepared};
 
 /// The fields of a request tuple, see `wsgi.Slot.handle` in Python.
 const FIELDS: u8 = 9;
@@ -21,20 +21,20 @@ pub(crate) fn environ(
     client: Option<SocketAddr>,
     root_path: &str,
     body_length: Option<u64>,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    let mut writer = Writer::new(&mut out);
-    writer.text(parts.method.as_str());
-    path(&mut writer, parts.uri.path(), root_path);
-    writer.latin1(parts.uri.query().unwrap_or_default().as_bytes());
-    writer.text(match parts.version {
+) -> Prepared {
+    let protocol = match parts.version {
         http::Version::HTTP_10 => "HTTP/1.0",
         http::Version::HTTP_2 => "HTTP/2",
         _ => "HTTP/1.1",
-    });
-    peer(&mut writer, client);
-    headers(&mut writer, &parts.headers, body_length);
-    out
+    };
+    Prepared::new(|writer| {
+        writer.common(|writer| writer.text(parts.method.as_str()));
+        path(writer, parts.uri.path(), root_path);
+        writer.latin1(parts.uri.query().unwrap_or_default().as_bytes());
+        writer.common(|writer| writer.text(protocol));
+        peer(writer, client);
+        headers(writer, &parts.headers, body_length);
+    })
 }
 
 /// Writes the head of a request tuple with its stream id.
@@ -67,7 +67,7 @@ fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
         writer.text("");
         return;
     };
-    address(writer, client.ip());
+    writer.common(|writer| address(writer, client.ip()));
     let mut port = Decimal::default();
     port.number(client.port());
     writer.latin1(port.as_bytes());
@@ -126,11 +126,11 @@ impl Decimal {
 fn headers(writer: &mut Writer<'_>, headers: &HeaderMap, body_length: Option<u64>) {
     writer.dict();
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
-        writer.text("CONTENT_TYPE");
-        writer.latin1(value.as_bytes());
+        writer.common(|writer| writer.text("CONTENT_TYPE"));
+        writer.common(|writer| writer.latin1(value.as_bytes()));
     }
     if let Some(length) = body_length {
-        writer.text("CONTENT_LENGTH");
+        writer.common(|writer| writer.text("CONTENT_LENGTH"));
         writer.text(&length.to_string());
     }
     let mut fields = headers.iter().peekable();
@@ -140,9 +140,9 @@ fn headers(writer: &mut Writer<'_>, headers: &HeaderMap, body_length: Option<u64
         if !is_passed_on(name) {
             continue;
         }
-        variable(writer, name);
+        writer.common(|writer| variable(writer, name));
         if repeated.is_none() {
-            writer.latin1(value.as_bytes());
+            writer.common(|writer| writer.latin1(value.as_bytes()));
             continue;
         }
         // Fields that are repeated are one list (RFC 9110 section 5.3), but cookies, which have
@@ -155,7 +155,7 @@ fn headers(writer: &mut Writer<'_>, headers: &HeaderMap, body_length: Option<u64
             values.extend_from_slice(value.as_bytes());
             repeated = fields.next_if(|(next, _)| *next == name);
         }
-        writer.latin1(&values);
+        writer.common(|writer| writer.latin1(&values));
     }
     writer.end_dict();
 }

@@ -14,6 +14,7 @@ use tower::Service;
 
 use crate::{
     asgi::Interface,
+    frame::prepared::Prepared,
     gateway::{Failure, Gateway, Ticket},
     job::JobBody,
     request::{below, environ},
@@ -109,7 +110,7 @@ impl Gateway {
         answered(self.enqueue(environ, body)).await
     }
 
-    fn environ(&self, parts: &request::Parts, length: Option<u64>) -> Vec<u8> {
+    fn environ(&self, parts: &request::Parts, length: Option<u64>) -> Prepared {
         environ(parts, client(parts), &self.config().root_path, length)
     }
 

@@ -31,6 +31,7 @@ use crate::{
     frame::{
         self, Answer, Kind,
         marshal::{DecodeError, Reader},
+        prepared::Repeats,
     },
     gateway::{Control, Failure, Gateway, Reply},
     job::Job,
@@ -190,7 +191,7 @@ impl Slot {
         &mut self,
         queue: &mut VecDeque<Job>,
         room: usize,
-        buffer: &mut Vec<u8>,
+        (buffer, repeats): (&mut Vec<u8>, &mut Repeats),
     ) -> Option<(Arc<StdUnixStream>, Unsent)> {
         if !self.executing {
             self.executing = true;
@@ -213,10 +214,11 @@ impl Slot {
             }
         }
         buffer.clear();
+        repeats.clear();
         frame::encode(buffer, Kind::Requests, |writer| {
             writer.list(self.jobs.len() - first);
             for job in self.jobs.range(first..) {
-                job.write(writer);
+                job.write(writer, repeats);
             }
         });
         // An error means that the worker is gone, which the reader of the channel will see.

@@ -15,6 +15,7 @@ use tokio::{io::Interest, net::UnixStream, sync::mpsc};
 use crate::{
     asgi::{
         body::{self, Download, InvalidResponse, Piece},
+        event,
         lane::{Lane, LaneId, Line},
         outcome::{Body as Start, Headers, Outcome},
         socket::{self, Outgoing},
@@ -23,6 +24,7 @@ use crate::{
     frame::{
         self, Kind,
         marshal::{DecodeError, Reader, Writer},
+        prepared::{Prepared, Repeats},
     },
     gateway::{Control, Failure, Gateway, Reply},
     response::Body,
@@ -50,6 +52,7 @@ pub(crate) struct LaneLink {
 pub(crate) struct Outbox {
     /// A frame, whose head is filled in when it is sent.
     data: Vec<u8>,
+    repeats: Repeats,
     count: u32,
     /// A write is being finished by [`write_rest`].
     writing: bool,
@@ -67,6 +70,7 @@ impl Default for Outbox {
     fn default() -> Self {
         Self {
             data: vec![0; PREFIX],
+            repeats: Repeats::default(),
             count: 0,
             writing: false,
         }
@@ -77,6 +81,14 @@ impl Outbox {
     /// Adds an event.
     pub(crate) fn push(&mut self, write: impl FnOnce(&mut Writer<'_>)) {
         write(&mut Writer::new(&mut self.data));
+        self.count += 1;
+    }
+
+    /// Adds a request.
+    pub(crate) fn push_request(&mut self, stream: i32, websocket: bool, event: &Prepared) {
+        let mut writer = Writer::new(&mut self.data);
+        event::head(&mut writer, stream, websocket);
+        writer.prepared(event, &mut self.repeats);
         self.count += 1;
     }
 
@@ -123,6 +135,7 @@ impl Outbox {
         let rest = (sent < self.data.len()).then(|| self.data[sent..].to_vec());
         self.writing = rest.is_some();
         self.data.truncate(PREFIX);
+        self.repeats.clear();
         self.data.shrink_to(KEEP);
         rest
     }

@@ -6,7 +6,10 @@ use std::{borrow::Cow, net::SocketAddr};
 use http::{HeaderMap, header, request};
 use percent_encoding::percent_decode;
 
-use crate::{frame::marshal::Writer, request::address};
+use crate::{
+    frame::{marshal::Writer, prepared::Prepared},
+    request::address,
+};
 
 /// How many fields the event of an HTTP request has.
 const REQUEST: u8 = 10;
@@ -33,21 +36,20 @@ pub(crate) fn request(
     client: Option<SocketAddr>,
     root_path: &str,
     start: &Start<'_>,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    let mut writer = Writer::new(&mut out);
-    writer.text(parts.method.as_str());
-    target(&mut writer, parts, root_path);
-    version(&mut writer, parts.version);
-    peer(&mut writer, client);
-    headers(&mut writer, &parts.headers);
-    match start {
-        Start::Whole(data) => writer.bytes(data),
-        Start::Later => writer.none(),
-        Start::Expected => writer.bool(true),
-    }
-    writer.bool(takes_trailers(&parts.headers));
-    out
+) -> Prepared {
+    Prepared::new(|writer| {
+        writer.common(|writer| writer.text(parts.method.as_str()));
+        target(writer, parts, root_path);
+        version(writer, parts.version);
+        peer(writer, client);
+        headers(writer, &parts.headers);
+        match start {
+            Start::Whole(data) => writer.bytes(data),
+            Start::Later => writer.none(),
+            Start::Expected => writer.bool(true),
+        }
+        writer.bool(takes_trailers(&parts.headers));
+    })
 }
 
 /// Writes a request for a WebSocket from behind its stream id to the end.
@@ -56,18 +58,17 @@ pub(crate) fn websocket(
     client: Option<SocketAddr>,
     root_path: &str,
     subprotocols: &[String],
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    let mut writer = Writer::new(&mut out);
-    target(&mut writer, parts, root_path);
-    version(&mut writer, parts.version);
-    peer(&mut writer, client);
-    headers(&mut writer, &parts.headers);
-    writer.list(subprotocols.len());
-    for subprotocol in subprotocols {
-        writer.text(subprotocol);
-    }
-    out
+) -> Prepared {
+    Prepared::new(|writer| {
+        target(writer, parts, root_path);
+        version(writer, parts.version);
+        peer(writer, client);
+        headers(writer, &parts.headers);
+        writer.list(subprotocols.len());
+        for subprotocol in subprotocols {
+            writer.text(subprotocol);
+        }
+    })
 }
 
 /// Writes the head of a request and its stream id; what [`request`] or [`websocket`] wrote
@@ -152,7 +153,7 @@ fn peer(writer: &mut Writer<'_>, client: Option<SocketAddr>) {
         return writer.none();
     };
     writer.tuple(2);
-    address(writer, client.ip());
+    writer.common(|writer| address(writer, client.ip()));
     writer.int(i32::from(client.port()));
 }
 
@@ -166,9 +167,11 @@ fn headers(writer: &mut Writer<'_>, headers: &HeaderMap) {
     };
     writer.list(passed().count());
     for (name, value) in passed() {
-        writer.tuple(2);
-        writer.bytes(name.as_str().as_bytes());
-        writer.bytes(value.as_bytes());
+        writer.common(|writer| {
+            writer.tuple(2);
+            writer.bytes(name.as_str().as_bytes());
+            writer.bytes(value.as_bytes());
+        });
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         socket::{Outgoing, Upgrade},
         upload::Grant,
     },
-    frame::marshal::Writer,
+    frame::{marshal::Writer, prepared::Prepared},
     gateway::{Failure, Gateway, Reply, State, Ticket},
     websocket::code,
     worker::Command,
@@ -31,7 +31,7 @@ pub(crate) struct LaneId(u64);
 pub(crate) struct Call {
     pub(crate) stream: i32,
     /// What [`event::request`] wrote.
-    pub(crate) event: Vec<u8>,
+    pub(crate) event: Prepared,
     /// Its answer has no body (`HEAD`).
     pub(crate) bodiless: bool,
     /// When the client is told that it takes too long.
@@ -94,7 +94,7 @@ impl Gateway {
     /// Puts a request at the end of the queue.
     pub(crate) fn enqueue_call(
         &self,
-        event: Vec<u8>,
+        event: Prepared,
         bodiless: bool,
         upload: Option<mpsc::UnboundedSender<Grant>>,
         upgrade: Option<Box<Upgrade>>,
@@ -436,10 +436,8 @@ impl Lane {
 
     fn give(&mut self, call: Call) {
         self.given = self.given.wrapping_add(1);
-        self.outbox.push(|writer| {
-            event::head(writer, call.stream, call.upgrade.is_some());
-            writer.raw(&call.event);
-        });
+        self.outbox
+            .push_request(call.stream, call.upgrade.is_some(), &call.event);
         let given = Given {
             order: self.given,
             call,

@@ -16,6 +16,7 @@ use crate::{
         socket::Upgrade,
         upload::Upload,
     },
+    frame::prepared::Prepared,
     gateway::Gateway,
     response::Body,
     service::{Admission, BodyFailure, answered, body_failed, client},
@@ -115,7 +116,7 @@ impl Gateway {
         Admission::Decided(self.enqueue_call(event, false, Some(wishes), Some(upgrade)))
     }
 
-    fn event(&self, parts: &request::Parts, start: &Start<'_>) -> Vec<u8> {
+    fn event(&self, parts: &request::Parts, start: &Start<'_>) -> Prepared {
         event::request(parts, client(parts), &self.config().root_path, start)
     }
 }

@@ -4,6 +4,10 @@
 //! `CPython` since 3.4 (`Python/marshal.c`): toward Python we write those that are quickest to
 //! load, from Python we read version 2, which has no references between objects.
 
+use std::ops::Range;
+
+use super::prepared::{Prepared, Repeats};
+
 /// Why a payload could not be read. It means that the two ends do not fit or the stream broke.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
@@ -27,11 +31,40 @@ pub(crate) enum DecodeError {
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     out: &'a mut Vec<u8>,
+    /// Where the values are noted that are [marked](Self::common).
+    common: Option<&'a mut Vec<Range<usize>>>,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out }
+        Self { out, common: None }
+    }
+
+    pub(super) fn marking(out: &'a mut Vec<u8>, common: &'a mut Vec<Range<usize>>) -> Self {
+        let common = Some(common);
+        Self { out, common }
+    }
+
+    /// Marks the value that `write` writes as one that others of the same frame are likely to have
+    /// too. It is a text, bytes or a tuple, which once loaded nobody changes.
+    pub(crate) fn common(&mut self, write: impl FnOnce(&mut Self)) {
+        let start = self.out.len();
+        write(self);
+        let end = self.out.len();
+        if let Some(common) = &mut self.common {
+            common.push(start..end);
+        }
+    }
+
+    /// Values that were written before.
+    pub(crate) fn prepared(&mut self, value: &Prepared, repeats: &mut Repeats) {
+        repeats.append(self.out, value);
+    }
+
+    /// The value of that number, instead of the value.
+    pub(super) fn reference(&mut self, number: usize) {
+        self.out.push(b'r');
+        self.length(number);
     }
 
     pub(crate) fn none(&mut self) {
@@ -132,6 +165,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A value that was written elsewhere.
+    #[cfg(test)]
     pub(crate) fn raw(&mut self, value: &[u8]) {
         self.out.extend_from_slice(value);
     }

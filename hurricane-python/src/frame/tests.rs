@@ -15,10 +15,12 @@ use crate::{
         event::{self, Start},
         outcome::{Body, Outcome},
     },
+    frame::prepared::{Prepared, Repeats},
     handler::{self, DeskConfig, HandlerConfig, HandlerFacts, said::Said},
     job::{Job, JobBody},
     loaded::Loaded,
     log::LogRecord,
+    request,
     startup::StartupConfig,
 };
 
@@ -61,12 +63,14 @@ fn vector(name: &str) -> Vec<u8> {
     found.unwrap_or_else(|| panic!("no frame {name}")).bytes
 }
 
-fn request(stream: i32, environ: impl FnOnce(&mut Writer<'_>), body: JobBody) -> Job {
-    let mut out = Vec::new();
-    environ(&mut Writer::new(&mut out));
+fn plain_job(stream: i32, environ: impl FnOnce(&mut Writer<'_>), body: JobBody) -> Job {
+    job(stream, Prepared::new(environ), body)
+}
+
+fn job(stream: i32, environ: Prepared, body: JobBody) -> Job {
     Job {
         stream,
-        environ: out,
+        environ,
         body,
         deadline: None,
         answer: None,
@@ -80,9 +84,10 @@ fn texts<'a>(writer: &mut Writer<'_>, texts: impl IntoIterator<Item = &'a str>) 
 }
 
 fn requests(writer: &mut Writer<'_>, jobs: &[Job]) {
+    let mut repeats = Repeats::default();
     writer.list(jobs.len());
     for job in jobs {
-        job.write(writer);
+        job.write(writer, &mut repeats);
     }
 }
 
@@ -176,7 +181,7 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 texts(writer, ["HTTP_HOST", "localhost:8000"]);
                 writer.end_dict();
             };
-            requests(writer, &[request(1, get, JobBody::Inline(Vec::new()))]);
+            requests(writer, &[plain_job(1, get, JobBody::Inline(Vec::new()))]);
         }
         "requests-two" => {
             let get = |writer: &mut Writer<'_>| {
@@ -195,10 +200,19 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 writer.end_dict();
             };
             let jobs = [
-                request(2, get, JobBody::Inline(Vec::new())),
-                request(3, post, JobBody::Inline(b"\x00\xff\r\n!".to_vec())),
+                plain_job(2, get, JobBody::Inline(Vec::new())),
+                plain_job(3, post, JobBody::Inline(b"\x00\xff\r\n!".to_vec())),
             ];
             requests(writer, &jobs);
+        }
+        "requests-repeated" => {
+            let client = SocketAddr::from(([127, 0, 0, 1], 40000));
+            let jobs = (1..).zip(alike()).map(|(stream, request)| {
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                let environ = request::environ(&parts, Some(client), "", None);
+                job(stream, environ, JobBody::Inline(Vec::new()))
+            });
+            requests(writer, &jobs.collect::<Vec<_>>());
         }
         "requests-spooled" => {
             let file = tempfile::tempfile().unwrap();
@@ -211,7 +225,7 @@ fn write(name: &str, writer: &mut Writer<'_>) {
             };
             requests(
                 writer,
-                &[request(i32::MAX, put, JobBody::Spooled(file.into()))],
+                &[plain_job(i32::MAX, put, JobBody::Spooled(file.into()))],
             );
         }
         "events-http" => {
@@ -222,13 +236,24 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 .header("te", "trailers");
             let client = SocketAddr::from(([127, 0, 0, 1], 40000));
             let event = asgi_request(get, Some(client), &Start::Whole(b""));
+            let mut repeats = Repeats::default();
             event::head(writer, 1, false);
-            writer.raw(&event);
+            writer.prepared(&event, &mut repeats);
             // Of a path from which a proxy has cut the root path off.
             let post = http::Request::post("/").version(http::Version::HTTP_10);
             let event = asgi_request(post.header("content-length", "9"), None, &Start::Later);
             event::head(writer, 2, false);
-            writer.raw(&event);
+            writer.prepared(&event, &mut repeats);
+        }
+        "events-repeated" => {
+            let mut repeats = Repeats::default();
+            let client = SocketAddr::from(([127, 0, 0, 1], 40000));
+            writer.list(3);
+            for (stream, request) in (1..).zip(alike()) {
+                let event = asgi_request(request, Some(client), &Start::Whole(b""));
+                event::head(writer, stream, false);
+                writer.prepared(&event, &mut repeats);
+            }
         }
         "events-body" => {
             writer.list(4);
@@ -252,7 +277,8 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 .into_parts();
             let subprotocols = ["a".to_owned(), "b".to_owned()];
             event::head(writer, 1, true);
-            writer.raw(&event::websocket(&parts, None, "", &subprotocols));
+            let event = event::websocket(&parts, None, "", &subprotocols);
+            writer.prepared(&event, &mut Repeats::default());
             event::message(writer, 1, true, "täxt".as_bytes());
             event::message(writer, 1, false, b"\xff");
             event::credit(writer, 1, 2);
@@ -260,6 +286,19 @@ fn write(name: &str, writer: &mut Writer<'_>) {
         }
         _ => panic!("no frame {name}"),
     }
+}
+
+/// Requests with much in common: the second lacks a header, the third has another method and one
+/// header of another value.
+fn alike() -> [http::request::Builder; 3] {
+    let host = |request: http::request::Builder| request.header("host", "h");
+    let accept = |request: http::request::Builder| request.header("accept", "*/*");
+    let agent = |request: http::request::Builder, agent: &str| request.header("user-agent", agent);
+    [
+        agent(accept(host(http::Request::get("/1"))), "curl"),
+        agent(host(http::Request::get("/2")), "curl"),
+        agent(accept(host(http::Request::head("/3"))), "wget"),
+    ]
 }
 
 /// One with little, and one with everything.
@@ -319,7 +358,7 @@ fn asgi_request(
     request: http::request::Builder,
     client: Option<SocketAddr>,
     start: &Start<'_>,
-) -> Vec<u8> {
+) -> Prepared {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     event::request(&parts, client, "/app", start)
 }

@@ -277,7 +277,7 @@ impl Gateway {
     }
 
     fn ask(&self) -> Ticket {
-        self.enqueue(Vec::new(), JobBody::Inline(Vec::new()))
+        self.enqueue(Prepared::default(), JobBody::Inline(Vec::new()))
             .unwrap()
     }
 
@@ -326,7 +326,7 @@ async fn a_full_queue_takes_no_more() {
     assert!(!gateway.is_full());
     let _two = gateway.ask();
     assert!(gateway.is_full());
-    let three = gateway.enqueue(Vec::new(), JobBody::Inline(Vec::new()));
+    let three = gateway.enqueue(Prepared::default(), JobBody::Inline(Vec::new()));
     assert_eq!(three.map(|_| ()).unwrap_err(), Failure::QueueFull);
     drop(one);
     assert!(!gateway.is_full());
@@ -339,7 +339,7 @@ async fn a_queue_of_no_length_takes_nothing() {
         queue_size: 0,
         ..GatewayConfig::default()
     });
-    let ticket = gateway.enqueue(Vec::new(), JobBody::Inline(Vec::new()));
+    let ticket = gateway.enqueue(Prepared::default(), JobBody::Inline(Vec::new()));
     assert_eq!(ticket.map(|_| ()).unwrap_err(), Failure::QueueFull);
 }
 

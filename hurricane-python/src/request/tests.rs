@@ -4,6 +4,7 @@ use http::{Request, request::Builder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::prepared::Repeats;
 
 /// A request tuple's fields between the stream id and the body, as the worker finds them.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +65,10 @@ impl<'a> Loader<'a> {
 fn load(request: Builder, client: Option<&str>, root_path: &str, length: Option<u64>) -> Environ {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let client = client.map(|client| client.parse().unwrap());
-    Loader(&environ(&parts, client, root_path, length)).environ()
+    let mut out = Vec::new();
+    let environ = environ(&parts, client, root_path, length);
+    Writer::new(&mut out).prepared(&environ, &mut Repeats::default());
+    Loader(&out).environ()
 }
 
 fn get(uri: &str) -> Environ {

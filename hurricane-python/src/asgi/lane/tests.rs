@@ -105,7 +105,9 @@ impl Loop {
 }
 
 fn ask(gateway: &Gateway) -> Ticket {
-    gateway.enqueue_call(Vec::new(), false, None, None).unwrap()
+    gateway
+        .enqueue_call(Prepared::default(), false, None, None)
+        .unwrap()
 }
 
 #[tokio::test]
@@ -189,7 +191,7 @@ async fn a_full_queue_takes_no_more() {
     };
     let (gateway, _) = gateway(1, config);
     let tickets = [ask(&gateway), ask(&gateway)];
-    let third = gateway.enqueue_call(Vec::new(), false, None, None);
+    let third = gateway.enqueue_call(Prepared::default(), false, None, None);
     assert!(matches!(third, Err(Failure::QueueFull)));
     assert!(gateway.is_full());
     drop(tickets);

@@ -120,7 +120,7 @@ async fn a_body_in_a_file_comes_with_a_frame_of_its_own() {
     file.write_all(b"spooled").unwrap();
     let _one = gateway.ask();
     let body = JobBody::Spooled(Arc::new(file.try_clone().unwrap()));
-    let _two = gateway.enqueue(Vec::new(), body).unwrap();
+    let _two = gateway.enqueue(Prepared::default(), body).unwrap();
     let _three = gateway.ask();
     let mut worker = Process::start(&gateway, 1);
     let slot = worker.slot();
@@ -160,7 +160,7 @@ async fn a_body_for_which_the_socket_has_no_room_is_sent_as_it_gets_some() {
     let mut worker = Process::start(&gateway, 1);
     let body: Vec<u8> = (0_u8..251).cycle().take(900_000).collect();
     let large = gateway
-        .enqueue(Vec::new(), JobBody::Inline(body.clone()))
+        .enqueue(Prepared::default(), JobBody::Inline(body.clone()))
         .unwrap();
     settle().await;
     let _small = gateway.ask();
