@@ -33,6 +33,7 @@ mod builder;
 mod connection;
 mod connections;
 mod failure;
+mod host;
 mod hyper_app;
 mod run;
 mod stream;
@@ -228,6 +229,9 @@ impl Hurricane {
     ///
     /// The application is a tower service that is cloned for each request: an axum `Router`, anything of tower, or a
     /// service of hyper's own trait in a [`HyperApp`].
+    ///
+    /// It gets no request that is malformed, or does not name its host as RFC 9112 section 3.2 has it: these are
+    /// answered with 400, and are the end of their connections.
     ///
     /// # Errors
     ///

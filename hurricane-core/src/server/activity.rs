@@ -40,11 +40,11 @@ pub(super) struct Activity {
 pub(super) struct Busy(Arc<Activity>);
 
 pin_project! {
-    /// A body that keeps its connection busy until it has ended.
+    /// A body, or none, that keeps its connection busy until it has ended.
     #[derive(Debug)]
     pub(super) struct BusyBody<B> {
         #[pin]
-        inner: B,
+        inner: Option<B>,
         busy: Option<Busy>,
     }
 }
@@ -115,7 +115,12 @@ impl Drop for Busy {
 
 impl<B> BusyBody<B> {
     pub(super) fn new(inner: B, busy: Option<Busy>) -> Self {
+        let inner = Some(inner);
         Self { inner, busy }
+    }
+
+    pub(super) fn none(busy: Option<Busy>) -> Self {
+        Self { inner: None, busy }
     }
 }
 
@@ -127,15 +132,21 @@ impl<B: Body> Body for BusyBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+        match self.project().inner.as_pin_mut() {
+            Some(inner) => inner.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use tracing::debug;
 use super::{
     ConnectInfo, ServeConfig,
     activity::{Activity, Busy, BusyBody},
+    host,
     stream::Stream,
 };
 
@@ -152,13 +153,14 @@ pub(super) struct PerConnection<S> {
 }
 
 pin_project! {
-    /// An answer, which says `Connection: close` once the server is to end.
+    /// An answer, which says `Connection: close` once the server is to end. There is nobody to ask if the request was
+    /// malformed.
     pub(super) struct Answer<S, R>
     where
         S: Service<R>,
     {
         #[pin]
-        inner: Asked<S, R>,
+        inner: Option<Asked<S, R>>,
         closing: Arc<AtomicBool>,
         busy: Option<Busy>,
     }
@@ -236,9 +238,12 @@ where
     type Future = Answer<S, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let inner = host::is_told(&request).then(|| {
+            request.extensions_mut().insert(ConnectInfo(self.peer));
+            Asked::new(&mut *self.app.borrow_mut(), request)
+        });
         Answer {
-            inner: Asked::new(&mut self.app.borrow_mut(), request),
+            inner,
             closing: Arc::clone(&self.closing),
             busy: Some(self.activity.begin()),
         }
@@ -288,7 +293,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut result = ready!(this.inner.poll(cx));
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(Ok(bad_request(this.busy.take())));
+        };
+        let mut result = ready!(inner.poll(cx));
         if this.closing.load(Relaxed)
             && let Ok(response) = &mut result
             // An upgrade says `Connection: upgrade`, and is no longer ours to close.
@@ -303,4 +311,13 @@ where
             response.map(|body| BusyBody::new(body, busy))
         }))
     }
+}
+
+/// As hyper answers what it cannot read, and likewise the end of the connection.
+fn bad_request<B>(busy: Option<Busy>) -> Response<BusyBody<B>> {
+    let mut response = Response::new(BusyBody::none(busy));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }

@@ -141,6 +141,23 @@ async fn connections_are_kept_until_the_end_begins() {
 }
 
 #[tokio::test]
+async fn a_request_without_one_host_is_refused_and_ends_its_connection() {
+    let (app, ..) = gated();
+    let served = Served::start(app, ServeConfig::default()).await;
+    for hosts in ["", "host: a\r\nhost: b\r\n", "host: a/b\r\n"] {
+        let mut client = served.connect().await;
+        client.send(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        let answer = client.rest().await.to_lowercase();
+        assert!(answer.starts_with("http/1.1 400 "), "{hosts:?}: {answer}");
+        assert!(answer.contains("connection: close"), "{hosts:?}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{hosts:?}: {answer}");
+    }
+    let mut old = served.connect().await;
+    old.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.rest().await.ends_with("hello"));
+}
+
+#[tokio::test]
 async fn more_connections_than_allowed_wait_for_their_turn() {
     let (app, ..) = gated();
     let config = ServeConfig {
