@@ -1,24 +1,24 @@
 //! One Python process: how it is started, told what to load, asked and ended.
 
+mod begun;
+mod config;
 mod control;
+mod failure;
 
 use std::{
-    fmt,
-    fs::File,
     io,
     net::SocketAddr,
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
-        unix::{fs::FileExt, net::UnixStream as StdUnixStream},
+        unix::net::UnixStream as StdUnixStream,
     },
-    path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    path::Path,
+    process::Stdio,
     sync::Arc,
     time::Duration,
 };
 
 use rustix::{
-    fs::{MemfdFlags, ftruncate, memfd_create},
     io::{FdFlags, fcntl_setfd},
     net::Shutdown,
     process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal},
@@ -31,17 +31,27 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use self::control::{CheckAnswer, Command, log, read_frame};
-use self::control::{Checks, Seated, Trouble, read_control, read_hello, write_control};
+pub(crate) use self::{
+    begun::Begun,
+    control::{CheckAnswer, Command, log, read_frame},
+    failure::Unfit,
+};
+pub use self::{
+    config::WorkerConfig,
+    failure::{LoadFailure, StartError},
+};
+use self::{
+    config::{Channels, write_config},
+    control::{Checks, Seated, Trouble, read_control, read_hello, write_control},
+};
 use crate::{
     asgi::{
-        AsgiConfig, Interface,
+        Interface,
         channel::{LaneLink, read_sent},
         lane::LaneId,
     },
-    develop::DevelopConfig,
     files::ProjectFiles,
-    frame::{self, Kind, PROTOCOL, marshal::Writer},
+    frame::{self, Kind},
     gateway::{Control, Gateway},
     handler::{ClerkId, Desk, HandlerFacts},
     loaded::Loaded,
@@ -52,75 +62,6 @@ use crate::{
 
 /// How long a worker that was told to end may take between one signal and the next.
 const INSIST: Duration = Duration::from_secs(2);
-
-/// How a worker is started.
-#[derive(Clone, Debug)]
-pub struct WorkerConfig {
-    /// The Python interpreter.
-    pub python: PathBuf,
-    /// `module:attribute`; `None`: the Django project of the working directory or environment.
-    pub app: Option<String>,
-    /// The same for the event loop, where the application is called [as both](Interface::Hybrid).
-    pub asgi_app: Option<String>,
-    /// How it is called; `None`: as what it looks like.
-    pub interface: Option<Interface>,
-    /// How many threads run the requests, where they do not run on an event loop.
-    pub threads: usize,
-    /// How an ASGI application is run.
-    pub asgi: AsgiConfig,
-    /// Whether there are other workers beside it (`wsgi.multiprocess`).
-    pub multiprocess: bool,
-    /// Whether the static files of a Django project are to be served: it tells where they are
-    /// ([`About::files`]), and under `DEBUG` its finders serve them.
-    pub static_files: bool,
-    /// Whether its media files are to be served: it tells where they are.
-    pub media_files: bool,
-    /// How long it may take until it is ready.
-    pub start_timeout: Duration,
-    /// What helps those who work on the application.
-    pub develop: DevelopConfig,
-}
-
-/// Why a worker did not become ready.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The interpreter could not be started.
-    #[error("failed to start {}", python.display())]
-    Spawn {
-        /// The interpreter.
-        python: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The application could not be loaded; its traceback has been shown.
-    #[error("{message}")]
-    Load {
-        /// What could not be found or loaded.
-        reason: LoadFailure,
-        /// A sentence for the person who starts the server.
-        message: String,
-    },
-    /// The process ended before it was ready.
-    #[error("the worker ended while it was starting ({0})")]
-    Exited(ExitStatus),
-    /// The process was not ready in time.
-    #[error("the worker was not ready after {} seconds", .0.as_secs_f32())]
-    TimedOut(Duration),
-    /// What the process said could not be understood.
-    #[error("the worker does not speak protocol {PROTOCOL}: {0}")]
-    Protocol(String),
-}
-
-/// What of the application could not be loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LoadFailure {
-    /// The application or its settings: not found, or failing to import.
-    Application,
-    /// Django is not installed for the interpreter.
-    Django,
-}
 
 /// What a worker said of itself when it was ready.
 #[derive(Clone, Debug, Default)]
@@ -138,32 +79,6 @@ pub struct About {
     pub handlers: Vec<HandlerFacts>,
 }
 
-/// Why a worker has to be replaced.
-#[derive(Debug)]
-pub(crate) enum Unfit {
-    /// The process has ended.
-    Ended(io::Result<ExitStatus>),
-    /// A request has been running for longer than it may.
-    Hung,
-    /// Its event loop has not turned for longer than it may.
-    Stuck,
-    /// What came from it made no sense.
-    Broken,
-}
-
-/// Which data channels a worker gets: one for each thread, and then that of an event loop.
-#[derive(Clone, Copy, Debug)]
-struct Channels<'a> {
-    threads: usize,
-    lane: bool,
-    /// Whether the threads handle messages, and which.
-    desk: Option<&'a Desk>,
-}
-
-/// The page that a worker shares to tell what each of its slots began last.
-#[derive(Debug)]
-pub(crate) struct Begun(pub(crate) File);
-
 /// A worker that is ready.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -180,94 +95,6 @@ pub(crate) struct Worker {
     /// Its handlers of messages, where it has any.
     clerks: Option<(Desk, Vec<(LaneLink, ClerkId)>)>,
     _claim: Option<Claim>,
-}
-
-// === impl StartError ===
-
-impl StartError {
-    /// Whether other code may mend it.
-    pub(crate) fn is_the_applications(&self) -> bool {
-        match self {
-            Self::Load { reason, .. } => *reason == LoadFailure::Application,
-            Self::Exited(_) | Self::TimedOut(_) => true,
-            Self::Spawn { .. } | Self::Protocol(_) => false,
-        }
-    }
-}
-
-// === impl Unfit ===
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended(Ok(status)) => status.fmt(f),
-            Self::Ended(Err(error)) => write!(f, "it is lost: {error}"),
-            Self::Hung => f.write_str("it hangs: a request has passed its timeout"),
-            Self::Stuck => f.write_str("it hangs: its event loop does not turn"),
-            Self::Broken => f.write_str("it cannot be understood"),
-        }
-    }
-}
-
-// === impl Channels ===
-
-impl<'a> Channels<'a> {
-    /// What the application is shows when it has been loaded: until then there are both.
-    fn of(config: &WorkerConfig, desk: Option<&'a Desk>) -> Self {
-        if let Some(desk) = desk {
-            return Self {
-                threads: desk.config().channels(),
-                lane: false,
-                desk: Some(desk),
-            };
-        }
-        Self {
-            threads: match config.interface {
-                Some(interface) if !interface.has_threads() => 0,
-                _ => config.threads,
-            },
-            lane: config.interface.is_none_or(Interface::has_loop),
-            desk: None,
-        }
-    }
-
-    fn count(self) -> usize {
-        self.threads + usize::from(self.lane)
-    }
-}
-
-// === impl LoadFailure ===
-
-impl LoadFailure {
-    /// The worker's word for it, see `application.py`.
-    pub(crate) fn of(reason: &[u8]) -> Self {
-        match reason {
-            b"django" => Self::Django,
-            _ => Self::Application,
-        }
-    }
-}
-
-// === impl Begun ===
-
-impl Begun {
-    pub(crate) fn new(slots: usize) -> io::Result<Self> {
-        let page = memfd_create("hurricane-begun", MemfdFlags::CLOEXEC)?;
-        ftruncate(&page, (slots * size_of::<u32>()) as u64)?;
-        Ok(Self(page.into()))
-    }
-
-    /// What the slot noted: for an event loop, how many requests it has taken.
-    pub(crate) fn count(&self, slot: usize) -> u32 {
-        self.read(slot).unwrap_or_default().cast_unsigned()
-    }
-
-    /// The stream that the slot began last.
-    pub(crate) fn read(&self, slot: usize) -> Option<i32> {
-        let mut stream = [0; 4];
-        self.0.read_exact_at(&mut stream, slot as u64 * 4).ok()?;
-        Some(i32::from_ne_bytes(stream)).filter(|stream| *stream != 0)
-    }
 }
 
 // === impl Worker ===
@@ -621,70 +448,4 @@ pub(crate) fn process(
         });
     }
     process
-}
-
-/// Writes the configuration, but for its last items.
-fn write_config(
-    writer: &mut Writer<'_>,
-    config: &WorkerConfig,
-    plan: Channels<'_>,
-    root_path: &str,
-    server: SocketAddr,
-    data: &[[OwnedFd; 2]],
-    begun: &Begun,
-) {
-    writer.dict();
-    for (name, app) in [("app", &config.app), ("asgi_app", &config.asgi_app)] {
-        writer.text(name);
-        match app {
-            Some(app) => writer.text(app),
-            None => writer.none(),
-        }
-    }
-    writer.text("root_path");
-    writer.text(root_path);
-    writer.text("server_name");
-    writer.text(&server.ip().to_string());
-    writer.text("server_port");
-    writer.text(&server.port().to_string());
-    writer.text("server_software");
-    writer.text(concat!("hurricane/", env!("CARGO_PKG_VERSION")));
-    writer.text("multiprocess");
-    writer.bool(config.multiprocess);
-    writer.text("static_files");
-    writer.bool(config.static_files);
-    writer.text("media_files");
-    writer.bool(config.media_files);
-    let ends = |writer: &mut Writer<'_>, [requests, answers]: &[OwnedFd; 2]| {
-        writer.tuple(2);
-        writer.int(requests.as_raw_fd());
-        writer.int(answers.as_raw_fd());
-    };
-    let (threads, lane) = data.split_at(plan.threads);
-    writer.text("data");
-    writer.list(threads.len());
-    for thread in threads {
-        ends(writer, thread);
-    }
-    writer.text("lane");
-    match lane.first() {
-        Some(lane) => ends(writer, lane),
-        None => writer.none(),
-    }
-    writer.text("interface");
-    writer.text(Interface::name(config.interface));
-    writer.text("lifespan");
-    writer.text(config.asgi.lifespan.name());
-    writer.text("event_loop");
-    writer.text(config.asgi.event_loop.name());
-    writer.text("disconnect_grace");
-    let grace = config.asgi.disconnect_grace.as_millis();
-    writer.int(i32::try_from(grace).unwrap_or(i32::MAX));
-    writer.text("handlers");
-    match plan.desk.map(Desk::config) {
-        Some(config) => config.write(writer),
-        None => writer.none(),
-    }
-    writer.text("begun");
-    writer.int(begun.0.as_raw_fd());
 }
