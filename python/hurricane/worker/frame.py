@@ -2,7 +2,8 @@
 
 A frame is the length of its payload (4 bytes, little endian), its kind (1 byte) and the payload: one value in
 CPython's ``marshal`` format, because both ends have a decoder in C or Rust for it and neither end needs a library.
-Python writes version 2 of the format, which has no references between objects and so is simple to read.
+Python writes version 2 of the format, which has no references between objects and so is simple to read. The server
+writes some: what a request has in common with the first one of its frame is there once.
 
 ===========  ====  ==================  =======================================================================
 kind         byte  sent by, on         payload
@@ -53,7 +54,7 @@ import socket
 import struct
 from collections import deque
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT, HANDLING, LOADED = range(1, 13)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)
