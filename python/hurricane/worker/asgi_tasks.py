@@ -1,10 +1,10 @@
 """Starts requests of an event loop: several in one task, as long as nobody can tell.
 
 Making a task, and having the loop come to it, is an eighth of a worker's instructions for a quick request. From Python
-3.12 on a task's first step can be run at once, which is cheap when it is the last one, too. Before that, requests that
-come together are run one after the other in one task. The task goes on to the next one only if nothing is left behind
-on it: the one before did not wait for anything, nobody has kept the task or watches it, it is not to be cancelled, and
-its context is as it was. Otherwise, and for a while after that, each request has a task of its own.
+3.12 on a task's first step can be run at once, which is cheap when it is the last one, too. On 3.11 requests that come
+together are run one after the other in one task. The task goes on to the next one only if nothing is left behind on it:
+the one before did not wait for anything, nobody has kept the task or watches it, it is not to be cancelled, and its
+context is as it was. Otherwise, and for a while after that, each request has a task of its own.
 """
 import asyncio
 import functools
@@ -22,6 +22,28 @@ ALONE = 1000
 NAME = "request"
 
 
+class Task(asyncio.Task):
+    """A task that notices when something is done to it that would be of consequence to the next request."""
+
+    __slots__ = ("touched",)
+
+    def __init__(self, run, link, context):
+        self.touched = False
+        super().__init__(run, loop=link.loop, name=NAME, context=context)
+
+    def add_done_callback(self, *args, **kwargs):
+        self.touched = True
+        return super().add_done_callback(*args, **kwargs)
+
+    def cancel(self, *args, **kwargs):
+        self.touched = True
+        return super().cancel(*args, **kwargs)
+
+    def set_name(self, value):
+        self.touched = True
+        return super().set_name(value)
+
+
 class Tasks:
     """The tasks of the requests that have come."""
 
@@ -31,6 +53,8 @@ class Tasks:
         self.eager = sys.version_info >= (3, 12)
         if self.eager:
             self.start = functools.partial(self.start, eager_start=True)
+        # Before 3.11 a task could not be given its context.
+        self.sharing = sys.version_info >= (3, 11) and not self.eager
         self.fresh = deque()       # the events of the requests that are not begun
         self.shared = None         # the task that is to run them, one after the other
         self.running = None        # the request that it is at
@@ -40,10 +64,11 @@ class Tasks:
         """Starts the requests that have come."""
         if self.shared is not None or not self.fresh:
             return    # it has not begun yet, and will come to them
-        if self.eager or self.alone or len(self.fresh) == 1:
+        if not self.sharing or self.alone or len(self.fresh) == 1:
             self.launch_each()
             return
-        self.shared = self.start(self.run())
+        context = copy_context()
+        self.shared = Task(self.run(context), self.link, context)
         # Behind its first step.
         self.link.loop.call_soon(self.launch_rest)
 
@@ -68,9 +93,9 @@ class Tasks:
             self.alone = ALONE
             self.launch_each()
 
-    async def run(self):
+    async def run(self, context):
         link, task, fresh = self.link, self.shared, self.fresh
-        application, before, references = link.application, copy_context(), getrefcount(task)
+        application, before, references = link.application, context.copy(), getrefcount(task)
         variables = len(before)
         while fresh:
             # Made only now, from the memory of the one before.
@@ -85,9 +110,8 @@ class Tasks:
                 request.finish()
                 return    # it had to wait for something
             self.running = None
-            context = copy_context()
-            if (getrefcount(task) != references or getweakrefcount(task) != 1 or task._callbacks or task._must_cancel
-                    or task.get_name() != NAME or len(context) != variables or variables and not same(context, before)):
+            if (task.touched or getrefcount(task) != references or getweakrefcount(task) != 1
+                    or len(context) != variables or variables and not same(context, before)):
                 return
 
 
