@@ -57,7 +57,7 @@ def run(options, packages, folder):
                               stderr=subprocess.PIPE)
     try:
         for line in server.stderr:
-            found = re.search(r"Starting HTTP Server on port (\d+)", line)
+            found = re.search(r"serving on [\d.]+:(\d+)", line)
             if found:
                 break
         else:

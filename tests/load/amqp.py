@@ -22,9 +22,9 @@ import time
 import urllib.error
 import urllib.request
 
+from server import PATIENCE
+
 QUEUE = "load"
-# Nothing that is waited for takes so long (seconds).
-PATIENCE = 120
 SERVERS = ["/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server"]
 
 

@@ -11,11 +11,11 @@ import contextlib
 import os
 import pathlib
 import re
-import socket
-import subprocess
 import sys
 import threading
 import time
+
+from server import Server
 
 PART = b"x" * 64 * 1024
 HANDSHAKE = (b"GET /silent HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -43,30 +43,17 @@ async def application(scope, receive, send):
         await send({"type": "http.response.body"})
 
 
-class Server:
+class Measured(Server):
     """Hurricane with one worker, and how much memory both processes have."""
 
     def __init__(self, options):
-        command = [options.hurricane, "serve", "--python", options.python, "--app", "asgi", "--interface", "asgi",
-                   "--host", "127.0.0.1", "--port", "0", "--no-probe", "--no-access-log", "--max-body-size", "4G"]
-        folder = pathlib.Path(__file__).resolve().parent
-        self.process = subprocess.Popen(command, cwd=folder, text=True, stderr=subprocess.PIPE)
-        found = {}
-        for line in self.process.stderr:
-            if worker := re.search(r"worker.pid=(\d+)", line):
-                found["worker"] = int(worker[1])
-            if port := re.search(r"Starting HTTP Server on port (\d+)", line):
-                self.port = int(port[1])
-                break
-        self.pids = {"server": self.process.pid, **found}
+        super().__init__(options, "--app", "asgi", "--interface", "asgi", "--no-access-log", "--max-body-size", "4G")
+        self.pids = {"server": self.process.pid, "worker": self.workers[-1]}
         self.request("/")
 
     def memory(self):
         """Of each process, in bytes."""
         return {name: pss(pid) for name, pid in self.pids.items()}
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def request(self, path):
         with self.connect() as sock:
@@ -75,10 +62,6 @@ class Server:
             while got := len(sock.recv(1 << 18)):
                 length += got
             return length
-
-    def stop(self):
-        self.process.terminate()
-        self.process.communicate()
 
 
 def pss(pid):
@@ -155,11 +138,8 @@ def main():
     parser.add_argument("--count", type=int, help="how many WebSockets, or parts of 64 KiB")
     options = parser.parse_args()
     options.count = options.count or {"websockets": 10_000, "streams": 2**30 // len(PART)}[options.what]
-    server = Server(options)
-    try:
+    with Measured(options) as server:
         {"websockets": websockets, "streams": streams}[options.what](server, options)
-    finally:
-        server.stop()
 
 
 if __name__ == "__main__":

@@ -16,17 +16,15 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 
-from amqp import PATIENCE, SERVERS, Broker, Consumer, until
+from amqp import SERVERS, Broker, Consumer, until
+from server import HERE, PATIENCE, Server
 
-HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 EXAMPLE = ROOT / "examples/django-polls"
 
@@ -80,38 +78,10 @@ async def websocket(receive, send):
         await send({**message, "type": "websocket.send"})
 
 
-# --- the server and its clients
+# --- the clients
 
-class Server:
-    """`hurricane serve`, with what it is told."""
-
-    def __init__(self, options, *words, cwd=HERE, **environment):
-        command = [options.hurricane, "serve", "--python", options.python, "--host", "127.0.0.1", "--port", "0",
-                   "--probe-port", "0", *words]
-        self.process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **environment}, text=True,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        told = ""
-        for line in self.process.stderr:
-            told += line
-            if port := re.search(r"probe application running on port (\d+)", line):
-                self.probe_port = int(port[1])
-            if port := re.search(r"Starting HTTP Server on port (\d+)", line):
-                self.port = int(port[1])
-                break
-        else:
-            sys.exit(f"{' '.join(map(str, command))} ended:\n{told}")
-        # Nobody reads its log any more, and it must not wait for that.
-        self.reader = ThreadPoolExecutor(1)
-        self.reader.submit(self.process.stderr.read)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        code = self.process.wait(PATIENCE)
-        self.reader.shutdown()
-        assert code == 0, f"it ended with {code}"
+class Trained(Server):
+    """A server, and what is asked of it."""
 
     def load(self, seconds, *requests, connections=(1, 8, 64)):
         """Has each request answered over and over, on so many connections at once."""
@@ -126,9 +96,6 @@ class Server:
                             sock.sendall(request)
                         for answer in answers:
                             read_answer(answer)
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def probe(self, count):
         """Asks the probes, as Kubernetes and Prometheus do, each time on a new connection."""
@@ -179,11 +146,11 @@ async def chat(port, seconds):
 def threads(options):
     seconds = options.seconds
     get, browser = request("/"), request("/a%20path/?q=%C3%BC&page=2", BROWSER)
-    with Server(options, "--app", "train:wsgi", "--threads", "1", "--no-access-log") as server:
+    with Trained(options, "--app", "train:wsgi", "--threads", "1", "--no-access-log") as server:
         server.load(seconds * 2, get, connections=(1, 8, 64, 256))
         server.load(seconds, browser, request("/echo", BROWSER, b"x" * 10_000), request("/stream"))
         server.load(seconds / 4, request("/file"), request("/echo", body=b"x" * 2_000_000), connections=(2,))
-    with Server(options, "--app", "train:wsgi", "--static-dir", f"/static={HERE}") as server:
+    with Trained(options, "--app", "train:wsgi", "--static-dir", f"/static={HERE}") as server:
         server.load(seconds, get, browser, request("/echo", BROWSER, b"x" * 500))
         server.load(seconds / 2, request("/static/train.py", BROWSER), connections=(8,))
         server.probe(options.probes)
@@ -191,7 +158,7 @@ def threads(options):
 
 def event_loop(options):
     seconds = options.seconds
-    with Server(options, "--app", "train:asgi", "--no-access-log") as server:
+    with Trained(options, "--app", "train:asgi", "--no-access-log") as server:
         server.load(seconds * 2, request("/"))
         server.load(seconds, request("/", BROWSER), request("/echo", BROWSER, b"x" * 10_000), request("/stream"))
         server.load(seconds / 4, request("/echo", body=b"x" * 2_000_000), connections=(2,))
@@ -205,7 +172,7 @@ def django(options, folder):
         command = [options.python, "manage.py", *words]
         subprocess.run(command, cwd=EXAMPLE, env={**os.environ, **environment}, check=True)
     for words in (["--log-format", "json"], ["--interface", "hybrid", "--no-access-log"]):
-        with Server(options, *words, cwd=EXAMPLE, **environment) as server:
+        with Trained(options, *words, cwd=EXAMPLE, **environment) as server:
             server.load(options.seconds, request("/hello", BROWSER), request("/", BROWSER), request("/api/questions"))
             server.probe(options.probes // 4)
 
