@@ -153,12 +153,12 @@ pub(super) struct PerConnection<S> {
 }
 
 pin_project! {
-    /// An answer, which says `Connection: close` once the server is to end. There is nobody to ask if the request was
-    /// malformed.
+    /// An answer, which says `Connection: close` once the server is to end.
     pub(super) struct Answer<S, R>
     where
         S: Service<R>,
     {
+        // None where the request was malformed, so that nobody is asked.
         #[pin]
         inner: Option<Asked<S, R>>,
         closing: Arc<AtomicBool>,

@@ -14,6 +14,7 @@ WINDOW = 256 * 1024
 STEP = 64 * 1024
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
+# Of which none has parameters.
 EXTENSIONS = {"http.response.pathsend": {}}
 
 # How far the response is.
