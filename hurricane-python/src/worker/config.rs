@@ -33,7 +33,7 @@ pub struct WorkerConfig {
     /// Whether there are other workers beside it (`wsgi.multiprocess`).
     pub multiprocess: bool,
     /// Whether the static files of a Django project are to be served: it tells where they are
-    /// ([`About::files`]), and under `DEBUG` its finders serve them.
+    /// ([`About::files`](crate::About::files)), and under `DEBUG` its finders serve them.
     pub static_files: bool,
     /// Whether its media files are to be served: it tells where they are.
     pub media_files: bool,
