@@ -129,6 +129,16 @@ class Together(AsgiTest):
         self.assertEqual(sorted(server.item()[0] for _ in range(3)), [1, 2, 3])
         self.assertEqual(self.log(), "")
 
+    def test_what_comes_along_with_a_request_that_ends_at_once_is_passed_over(self):
+        server = self.serve(hello)
+        server.tell(event(1), event(2), (2,), event(3))
+        # Where nothing is run at once, the client has gone before it can be answered.
+        self.assertLessEqual({1, 3}, {server.item()[0] for _ in range(3)})
+        server.tell(event(4))
+        while server.item()[0] != 4:
+            pass
+        self.assertNotIn("Traceback", self.log())
+
     def test_one_that_waits_is_cancelled_alone(self):
         seen = []
 

@@ -147,14 +147,13 @@ class Link:
                 count = 0
                 begin_websocket(self, event)
                 continue
-            stream = streams.get(event[0])
-            if stream is None:
-                if not any(request[0] == event[0] for request in fresh):
-                    continue    # it has ended in the meantime
+            if fresh and any(request[0] == event[0] for request in fresh):
                 self.launch(count)
                 count = 0
                 self.tasks.launch_each()
-                stream = streams.get(event[0])
+            stream = streams.get(event[0])
+            if stream is None:
+                continue    # it has ended in the meantime
             if fields == 2:
                 value = event[1]
                 if type(value) is int:
