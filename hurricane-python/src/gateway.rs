@@ -613,7 +613,7 @@ impl State {
         if !slot.is_executing() {
             *executing += 1;
         }
-        slot.give(queue, room, (frame, repeats))
+        slot.give(queue, room, frame, repeats)
     }
 
     /// Puts jobs back where they were in the queue, but those whose clients wait no more.

@@ -191,7 +191,8 @@ impl Slot {
         &mut self,
         queue: &mut VecDeque<Job>,
         room: usize,
-        (buffer, repeats): (&mut Vec<u8>, &mut Repeats),
+        buffer: &mut Vec<u8>,
+        repeats: &mut Repeats,
     ) -> Option<(Arc<StdUnixStream>, Unsent)> {
         if !self.executing {
             self.executing = true;
