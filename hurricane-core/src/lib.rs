@@ -182,8 +182,8 @@ pub use self::{
     listener::{BACKLOG, BindError, Listener},
     probe::{Details, ProbeConfig, ProbeServer, ProbeService, Probes, WithProbes},
     server::{
-        BoundServer, BuildError, Builder, ConnectInfo, Hurricane, HyperApp, ServeConfig,
-        ServeError, ShutdownTaskError, StartupError, serve,
+        BoundServer, BuildError, Builder, ConnectInfo, EarlyHints, Hurricane, HyperApp,
+        ServeConfig, ServeError, ShutdownTaskError, StartupError, serve,
     },
     shutdown::{DrainTimedOut, Signals},
 };

@@ -195,6 +195,7 @@ impl ProbeConfig {
                 close_idle: true,
                 #[cfg(feature = "http2")]
                 http2: cfg!(feature = "grpc"),
+                early_hints: false,
                 linger: Duration::ZERO,
                 grace: GRACE,
                 heartbeat: None,

@@ -7,6 +7,7 @@ pub use self::{
     connection::App,
     connections::{ServeConfig, serve},
     failure::StartupFailure,
+    hints::EarlyHints,
     hyper_app::HyperApp,
     run::{BoundServer, ServeError},
     tasks::{ShutdownTaskError, StartupError},
@@ -33,6 +34,7 @@ mod builder;
 mod connection;
 mod connections;
 mod failure;
+mod hints;
 mod host;
 mod hyper_app;
 mod run;

@@ -11,10 +11,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header::CONNECTION};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
@@ -30,6 +30,7 @@ use tracing::debug;
 use super::{
     ConnectInfo, ServeConfig,
     activity::{Activity, Busy, BusyBody},
+    hints::{EarlyHints, Hints},
     host,
     stream::Stream,
 };
@@ -150,6 +151,7 @@ pub(super) struct PerConnection<S> {
     peer: SocketAddr,
     closing: Arc<AtomicBool>,
     activity: Arc<Activity>,
+    hints: Option<Arc<Hints>>,
 }
 
 pin_project! {
@@ -163,6 +165,7 @@ pin_project! {
         inner: Option<Asked<S, R>>,
         closing: Arc<AtomicBool>,
         busy: Option<Busy>,
+        hints: Option<EarlyHints>,
     }
 }
 
@@ -219,13 +222,21 @@ impl<S> PerConnection<S> {
         peer: SocketAddr,
         closing: Arc<AtomicBool>,
         activity: Arc<Activity>,
+        hints: Option<Arc<Hints>>,
     ) -> Self {
         Self {
             app: RefCell::new(app),
             peer,
             closing,
             activity,
+            hints,
         }
+    }
+
+    /// For the request that begins, if its client can be told hints.
+    fn begin_hints(&self, version: Version) -> Option<EarlyHints> {
+        let hints = self.hints.as_ref()?;
+        (version == Version::HTTP_11).then(|| hints.begin())
     }
 }
 
@@ -238,14 +249,21 @@ where
     type Future = Answer<S, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let mut hints = None;
         let inner = host::is_told(&request).then(|| {
-            request.extensions_mut().insert(ConnectInfo(self.peer));
+            hints = self.begin_hints(request.version());
+            let extensions = request.extensions_mut();
+            extensions.insert(ConnectInfo(self.peer));
+            if let Some(hints) = &hints {
+                extensions.insert(hints.clone());
+            }
             Asked::new(&mut *self.app.borrow_mut(), request)
         });
         Answer {
             inner,
             closing: Arc::clone(&self.closing),
             busy: Some(self.activity.begin()),
+            hints,
         }
     }
 }
@@ -296,7 +314,15 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(Ok(bad_request(this.busy.take())));
         };
-        let mut result = ready!(inner.poll(cx));
+        let Poll::Ready(mut result) = inner.poll(cx) else {
+            if let Some(hints) = this.hints {
+                hints.sent_by(cx.waker());
+            }
+            return Poll::Pending;
+        };
+        if let Some(hints) = this.hints {
+            hints.end();
+        }
         if this.closing.load(Relaxed)
             && let Ok(response) = &mut result
             // An upgrade says `Connection: upgrade`, and is no longer ours to close.

@@ -53,6 +53,8 @@ pub struct ServeConfig {
     /// Whether HTTP/2 is spoken with clients that begin with it (prior knowledge, without TLS).
     #[cfg(feature = "http2")]
     pub http2: bool,
+    /// Whether requests of HTTP/1.1 have [`EarlyHints`](super::EarlyHints) among their extensions.
+    pub early_hints: bool,
     /// How long idle connections are kept when the end begins, for requests that are on the wire already.
     pub linger: Duration,
     /// How long requests in flight may take to finish at the end.
@@ -67,7 +69,8 @@ pub struct ServeConfig {
 /// `Connection: close`; idle connections are closed after [`linger`](ServeConfig::linger); requests in flight have
 /// [`grace`](ServeConfig::grace) to finish. Dropping the future cuts all connections at once.
 ///
-/// The service finds the client's address in the request's extensions, as axum's `ConnectInfo<SocketAddr>`.
+/// The service finds the client's address in the request's extensions, as axum's `ConnectInfo<SocketAddr>`, and
+/// [`EarlyHints`](super::EarlyHints) where they are [asked for](ServeConfig::early_hints).
 ///
 /// # Errors
 ///
@@ -156,6 +159,7 @@ impl Default for ServeConfig {
             close_idle: false,
             #[cfg(feature = "http2")]
             http2: false,
+            early_hints: false,
             linger: Duration::from_millis(100),
             grace: Duration::from_secs(30),
             heartbeat: None,
@@ -320,13 +324,16 @@ impl<S> Connections<S> {
         let (end, ended) = oneshot::channel();
         let idle = self.config.close_idle.then(|| Arc::clone(&self.idle));
         let activity = Activity::new(self.epoch, idle);
+        let hints = self.config.early_hints.then(Arc::default);
         let service = PerConnection::new(
             self.app.clone(),
             peer,
             Arc::clone(&self.closing),
             Arc::clone(&activity),
+            hints.clone(),
         );
-        let stream = Stream::new(stream, self.config.write_timeout, Arc::clone(&activity));
+        let timeout = self.config.write_timeout;
+        let stream = Stream::new(stream, timeout, Arc::clone(&activity), hints);
         let task = self
             .tasks
             .spawn(drive(self.protocols.clone(), stream, service, ended));

@@ -1,4 +1,5 @@
-//! A client's socket, which is given up when the client does not read what it is sent.
+//! A client's socket, which is given up when the client does not read what it is sent, and into which early hints are
+//! written between what hyper writes.
 
 use std::{
     future::Future as _,
@@ -6,7 +7,7 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,7 +21,10 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use super::activity::Activity;
+use super::{
+    activity::Activity,
+    hints::{self, Hints},
+};
 
 /// A socket whose writes fail when the client has taken nothing for a while.
 #[derive(Debug)]
@@ -32,6 +36,11 @@ pub(super) struct Stream {
     stuck: bool,
     /// Runs from the moment the client takes nothing more.
     waiting: Option<Pin<Box<Sleep>>>,
+    hints: Option<Arc<Hints>>,
+    /// The request that had no answer yet when all was flushed; [`hints::NONE`] since something has been written.
+    flushed: u64,
+    /// Hints that are being written.
+    early: Vec<u8>,
     /// What was read to see which protocol it is, and is to be read again.
     #[cfg(feature = "http2")]
     seen: BytesMut,
@@ -52,6 +61,7 @@ impl Stream {
         inner: TcpStream,
         write_timeout: Option<Duration>,
         activity: Arc<Activity>,
+        hints: Option<Arc<Hints>>,
     ) -> Self {
         Self {
             inner,
@@ -59,6 +69,9 @@ impl Stream {
             activity,
             stuck: false,
             waiting: None,
+            hints,
+            flushed: hints::NONE,
+            early: Vec::new(),
             #[cfg(feature = "http2")]
             seen: BytesMut::new(),
         }
@@ -79,6 +92,25 @@ impl Stream {
             }
         }
         Ok(self.seen == PREFACE)
+    }
+
+    /// Writes the hints that may be written before what comes next.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // No more is taken while the client does not take these.
+            if self.early.is_empty()
+                && self.flushed != hints::NONE
+                && let Some(hints) = &self.hints
+            {
+                self.early = hints.take(self.flushed);
+            }
+            if self.early.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = Pin::new(&mut self.inner).poll_write(cx, &self.early);
+            let count = ready!(self.watch(written, cx))?;
+            self.early.drain(..count);
+        }
     }
 
     /// Passes on what came of a write, unless it has been waiting for too long.
@@ -133,6 +165,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_early(cx))?;
+        self.flushed = hints::NONE;
         let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
         self.watch(written, cx)
     }
@@ -142,6 +176,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_early(cx))?;
+        self.flushed = hints::NONE;
         let size: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         if buffers.len() > 1 && size <= SMALL {
             let mut whole = [0; SMALL];
@@ -160,7 +196,12 @@ impl AsyncWrite for Stream {
         self.inner.is_write_vectored()
     }
 
+    /// hyper calls it when it has written all that it had.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(hints) = &self.hints {
+            self.flushed = hints.open();
+            ready!(self.poll_early(cx))?;
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -171,8 +212,9 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, net::Ipv4Addr};
+    use std::{future::poll_fn, net::Ipv4Addr, task::Waker};
 
+    use http::HeaderValue;
     use tokio::{io::AsyncReadExt as _, net::TcpListener, time::Instant};
 
     use super::*;
@@ -184,7 +226,7 @@ mod tests {
         let client = TcpStream::connect(addr).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let activity = Activity::new(Instant::now(), None);
-        (Stream::new(server, write_timeout, activity), client)
+        (Stream::new(server, write_timeout, activity, None), client)
     }
 
     async fn write(stream: &mut Stream) -> io::Result<usize> {
@@ -238,5 +280,76 @@ mod tests {
         assert!(stream.activity.idle_since() > before);
         drop(stream);
         reader.await.unwrap();
+    }
+    #[tokio::test]
+    async fn hints_that_a_client_does_not_take_are_limited_and_come_whole() {
+        let (mut stream, mut client) = pair(None).await;
+        let hints = Arc::<Hints>::default();
+        stream.hints = Some(Arc::clone(&hints));
+        let request = hints.begin();
+        let link = HeaderValue::from_str(&"x".repeat(10_000)).unwrap();
+        let head = format!(
+            "HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n",
+            "x".repeat(10_000)
+        );
+        let mut told = 0;
+        let mut context = Context::from_waker(Waker::noop());
+        while stream.early.is_empty() {
+            request.send([link.clone()]);
+            told += 1;
+            let _ = Pin::new(&mut stream).poll_flush(&mut context);
+        }
+        for _ in 0..100 {
+            request.send([link.clone()]);
+            let _ = Pin::new(&mut stream).poll_flush(&mut context);
+        }
+        let kept = 64 * 1024 / head.len();
+        let reader = tokio::spawn(async move {
+            let mut got = String::new();
+            client.read_to_string(&mut got).await.unwrap();
+            got
+        });
+        request.end();
+        let answer = b"the answer";
+        let written = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, answer)).await;
+        assert_eq!(written.unwrap(), answer.len());
+        drop(stream);
+        let got = reader.await.unwrap();
+        assert!(
+            got == head.repeat(told + kept) + "the answer",
+            "{} bytes",
+            got.len()
+        );
+    }
+    /// It would be in the middle of the answer.
+    #[tokio::test]
+    async fn a_hint_is_left_out_when_the_answer_has_begun() {
+        for vectored in [false, true] {
+            let (mut stream, mut client) = pair(None).await;
+            let hints = Arc::<Hints>::default();
+            stream.hints = Some(Arc::clone(&hints));
+            let request = hints.begin();
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut stream).poll_flush(&mut context);
+            request.end();
+            let piece = [b'x'; 64 * 1024];
+            let mut length = 0;
+            loop {
+                let stream = Pin::new(&mut stream);
+                let written = if vectored {
+                    let pieces = [IoSlice::new(&piece), IoSlice::new(&piece)];
+                    stream.poll_write_vectored(&mut context, &pieces)
+                } else {
+                    stream.poll_write(&mut context, &piece)
+                };
+                let Poll::Ready(written) = written else { break };
+                length += written.unwrap();
+                request.send([HeaderValue::from_static("</late>")]);
+            }
+            drop(stream);
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            assert_eq!(got.len(), length, "vectored: {vectored}");
+        }
     }
 }

@@ -1,3 +1,4 @@
+mod hints;
 mod lifecycle;
 mod serving;
 
@@ -9,6 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, oneshot},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::*;
@@ -78,6 +80,23 @@ impl Client {
             assert_ne!(count, 0, "the connection ended within: {answer:?}");
             answer.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
+    }
+
+    /// The next head, and nothing behind it.
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.unwrap());
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// What comes next, and nothing behind it.
+    async fn expect(&mut self, text: &str) {
+        let mut next = vec![0; text.len()];
+        let read = timeout(LONG, self.0.read_exact(&mut next)).await;
+        read.expect("it should have come").unwrap();
+        assert_eq!(String::from_utf8_lossy(&next), text);
     }
 
     /// Everything up to the end of the connection.
