@@ -178,6 +178,7 @@ fn a_head_is_checked() {
     for wrong in ["name", "value", "text", "status"] {
         assert_eq!(get(port, &format!("/head/{wrong}")).status, 500, "{wrong}");
     }
+    server.wait_for_line(r#"value "a\r\nb: c" of header "x""#);
     let hop = get(port, "/head/hop");
     assert_eq!((hop.status, hop.header("x")), (200, Some("kept")));
     assert_eq!(

@@ -14,7 +14,7 @@ use tokio::{io::Interest, net::UnixStream, sync::mpsc};
 
 use crate::{
     asgi::{
-        body::{self, Download, InvalidResponse, Piece},
+        body::{self, Download, Piece},
         event,
         lane::{Lane, LaneId, Line},
         outcome::{Body as Start, Headers, Outcome},
@@ -381,14 +381,9 @@ impl Outcomes<'_> {
         };
         let response = body::response(200, headers, payload).and_then(|mut response| {
             if let Some(subprotocol) = subprotocol {
-                let value = header::HeaderValue::from_bytes(subprotocol);
-                let value = value.map_err(|_| InvalidResponse::Value {
-                    name: header::SEC_WEBSOCKET_PROTOCOL.as_str().to_owned(),
-                    value: String::from_utf8_lossy(subprotocol).into_owned(),
-                })?;
-                response
-                    .headers_mut()
-                    .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+                let name = header::SEC_WEBSOCKET_PROTOCOL;
+                let value = body::header_value(&name, subprotocol, payload)?;
+                response.headers_mut().insert(name, value);
             }
             Ok(response)
         });
