@@ -295,6 +295,12 @@ pub(crate) struct AsgiArgs {
     #[arg(long, env = "HURRICANE_DISCONNECT_GRACE", value_name = "TIME", default_value = "10s", value_parser = value::duration)]
     pub(crate) disconnect_grace: Duration,
 
+    /// Let the application send early hints (103), where what is before the server passes them on
+    ///
+    /// A proxy that does not know them takes the first one for the answer.
+    #[arg(long, env = "HURRICANE_EARLY_HINTS", value_parser = value::boolean)]
+    pub(crate) early_hints: bool,
+
     /// How often to ask the client of a WebSocket whether it is still there; 0 is never
     #[arg(long, env = "HURRICANE_WS_PING_INTERVAL", value_name = "TIME", default_value = "20s", value_parser = value::duration)]
     pub(crate) ws_ping_interval: Duration,

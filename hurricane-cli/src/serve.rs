@@ -95,6 +95,7 @@ async fn serve(args: &ServeArgs, log: &Log) -> Result<()> {
             header_timeout: args.http.header_timeout,
             max_header_bytes: args.http.max_buffer_size,
             grace: args.stop.graceful_timeout,
+            early_hints: args.asgi.early_hints,
             ..ServeConfig::default()
         });
     if let Some(limit) = args.recycle.max_lifetime {

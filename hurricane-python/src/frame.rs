@@ -12,7 +12,7 @@ use bytes::Buf;
 use self::marshal::{DecodeError, Reader, Writer};
 
 /// The version of the table of frames; a worker that speaks another one is refused.
-pub(crate) const PROTOCOL: i32 = 4;
+pub(crate) const PROTOCOL: i32 = 5;
 
 /// The length of a frame's head.
 pub(crate) const HEAD: usize = 5;

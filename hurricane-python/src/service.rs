@@ -57,7 +57,8 @@ impl Gateway {
     /// traceback is in the log), 502 (its worker died), 503 with `Retry-After` (the queue is full),
     /// 504 (the request timeout has passed).
     ///
-    /// The client's address is looked for among the request's extensions, as [`ConnectInfo`].
+    /// The client's address is looked for among the request's extensions, as [`ConnectInfo`]; and so
+    /// is what tells it early hints, as [`EarlyHints`](hurricane_core::server::EarlyHints).
     ///
     /// A request without a body is in the queue when this returns, others when the future has
     /// read what is needed. Dropping the future withdraws the request.

@@ -13,10 +13,10 @@ from server import PATIENCE, config, pair
 OK = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]}
 
 
-def event(stream, body=b"", method="GET", version=None, trailers=False):
+def event(stream, body=b"", method="GET", version=None, takes=0):
     """An HTTP request as the server tells of it."""
     client, headers = ("127.0.0.1", 40000), [(b"host", b"h")]
-    return (stream, method, "/\u00e4", b"/%C3%A4", b"q=1", version, client, headers, body, trailers)
+    return (stream, method, "/\u00e4", b"/%C3%A4", b"q=1", version, client, headers, body, takes)
 
 
 def body(data, more=False):

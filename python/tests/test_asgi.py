@@ -17,19 +17,24 @@ class Requests(AsgiTest):
             await send(body(b"ok"))
 
         server = self.serve(application, root_path="/app")
-        self.assertEqual(server.ask(trailers=True), (200, [(b"a", b"b")], b"ok"))
+        self.assertEqual(server.ask(takes=3), (200, [(b"a", b"b")], b"ok"))
         scope, = scopes
         self.assertEqual(scope, {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.5"}, "http_version": "1.1", "method": "GET",
             "scheme": "http", "path": "/\u00e4", "raw_path": b"/%C3%A4", "query_string": b"q=1", "root_path": "/app",
             "headers": [(b"host", b"h")], "client": ("127.0.0.1", 40000), "server": ("localhost", 8000),
             "state": {"key": "value"},
-            "extensions": {"http.response.pathsend": {}, "http.response.trailers": {}}})
+            "extensions": {"http.response.pathsend": {}, "http.response.early_hint": {}, "http.response.trailers": {}}})
         self.assertIsNot(scope["state"], server.link.state)
 
         for version, method in (("1.0", "HEAD"), ("2", "GET")):
             server.ask(version=version, method=method)
             self.assertEqual([scopes[-1]["http_version"], scopes[-1]["method"]], [version, method])
+            self.assertEqual(scopes[-1]["extensions"], {"http.response.pathsend": {}})
+
+        for takes, extension in ((1, "trailers"), (2, "early_hint")):
+            server.ask(takes=takes)
+            self.assertEqual(scopes[-1]["extensions"], {"http.response.pathsend": {}, f"http.response.{extension}": {}})
 
     def test_requests_are_run_beside_each_other_and_share_a_frame(self):
         met = []
@@ -198,6 +203,40 @@ class Answers(AsgiTest):
         server.tell((1, 5000))
         self.assertEqual(len(server.item()[1]), 1000)
 
+    def test_an_early_hint_leaves_before_the_application_goes_on(self):
+        go = threading.Event()
+
+        async def application(scope, receive, send):
+            hint = {"type": "http.response.early_hint", "links": (link for link in (b"</a>", bytearray(b"</b>")))}
+            if scope["method"] == "GET":
+                await send(OK)
+                await send(hint)
+            else:
+                await send(hint)
+                await send(OK)
+            # As what holds up the loop does.
+            go.wait(PATIENCE)
+            await send(body(b"ok"))
+
+        server = self.serve(application)
+        for stream, method in ((1, "GET"), (2, "PUT")):
+            server.tell(event(stream, method=method, takes=2))
+            self.assertEqual(server.item(), (stream, [b"</a>", b"</b>"], None))
+            go.set()
+            self.assertEqual(server.item(), (stream, 200, [(b"a", b"b")], b"ok", True))
+
+    def test_an_early_hint_within_the_body_is_left_out(self):
+        async def application(scope, receive, send):
+            await send(OK)
+            await send(body(b"begun", True))
+            await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+            await send(body(b"ended"))
+
+        server = self.serve(application)
+        server.tell(event(1, takes=2))
+        items = [server.item() for _ in range(4)]
+        self.assertEqual(items, [(1, 200, [(b"a", b"b")], None, False), (1, b"begun"), (1, b"ended", True), (1,)])
+
     def test_trailers_and_files_are_named(self):
         async def application(scope, receive, send):
             await send({**OK, "trailers": scope["method"] == "GET"})
@@ -289,6 +328,15 @@ class Failures(AsgiTest):
             await hello(scope, receive, send)
             await send(body(b"more"))
 
+        async def hint(scope, receive, send):
+            await hello(scope, receive, send)
+            await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+
+        async def text(scope, receive, send):
+            await send({"type": "http.response.early_hint", "links": ["</a>"]})
+
+        self.fails(hint, "sent 'http.response.early_hint' after the response was complete")
+        self.fails(text, "TypeError", "Traceback")
         self.fails(twice, "sent 'http.response.start' after the response began")
         self.fails(early, "sent 'http.response.body' before the response began")
         self.fails(unknown, "sent 'http.response.debug' before the response began")

@@ -175,6 +175,18 @@ async def block(scope, receive, send, rest):
     await hello(scope, receive, send, rest)
 
 
+async def hint(scope, receive, send, rest):
+    """Hints, and then holds up the loop until the test says go."""
+    links = {"": [b"</a.css>; rel=preload", b"</b.js>"], "wrong": [b"</a>\r\nx: y"], "one": [b"</a>"],
+             "none": []}[rest]
+    await send({"type": "http.response.early_hint", "links": links})
+    await send(start())
+    if not rest:
+        wait_for("go", 20)
+        await send({"type": "http.response.early_hint", "links": [b"</last>"]})
+    await send(body(b"hello"))
+
+
 async def file(scope, receive, send, rest):
     path = DIR / "file"
     if rest != "missing":

@@ -98,13 +98,15 @@ async def main():
             async for data in answer.aiter_raw():
                 break
         assert (await client.get("/hello")).text == "hello"
+        # What comes before an answer is for those who want it.
+        assert (await client.get("/hint/one")).text == "hello"
 
 asyncio.run(main())
 "#;
 
 #[test]
 fn httpx_sends_many_at_once_and_streams_both_ways() {
-    let server = gallery().start();
+    let server = gallery().flag("--early-hints").start();
     script(server.port(), HTTPX);
     server.stop();
 }

@@ -160,6 +160,56 @@ fn trailers_come_to_those_who_take_them() {
 }
 
 #[test]
+fn early_hints_come_before_the_answer() {
+    let server = gallery().flag("--early-hints").start();
+    let scope = get(server.port(), "/show").json();
+    assert!(scope["extensions"]["http.response.early_hint"].is_object());
+    let request = Request::new("GET", "/hint");
+    let mut connection = Connection::begin(server.port(), &request);
+    for turn in 0..2 {
+        let hint = connection.head().unwrap();
+        assert_eq!((hint.status, hint.reason.as_str()), (103, "Early Hints"));
+        assert_eq!(hint.all("link"), ["</a.css>; rel=preload", "</b.js>"]);
+        server.touch("go");
+        assert_eq!(connection.head().unwrap().all("link"), ["</last>"]);
+        assert_eq!(connection.response("GET").unwrap().text(), "hello");
+        if turn == 0 {
+            connection.send(request.bytes());
+        }
+    }
+    connection.send(Request::new("GET", "/hint/none").bytes());
+    assert_eq!(connection.response("GET").unwrap().status, 200);
+    server.stop();
+}
+
+#[test]
+fn an_early_hint_that_cannot_be_sent_is_a_failure() {
+    let server = gallery().flag("--early-hints").start();
+    assert_eq!(get(server.port(), "/hint/wrong").status, 500);
+    server.wait_for_line(r#"value "</a>\r\nx: y" of header "link""#);
+    server.stop();
+}
+
+/// One of HTTP/1.0 would not understand them, and what is before the server might not.
+#[test]
+fn a_client_that_takes_no_early_hints_gets_none() {
+    for (launch, version) in [(gallery().flag("--early-hints"), "1.0"), (gallery(), "1.1")] {
+        let server = launch.start();
+        server.touch("go");
+        let mut connection = Connection::open(server.port());
+        for path in ["/hint", "/show"] {
+            connection.send(format!(
+                "GET {path} HTTP/{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+            ));
+            let answer = connection.response("GET").unwrap();
+            assert_eq!(answer.status, 200, "{path}");
+            assert!(!answer.text().contains("early_hint"), "{}", answer.text());
+        }
+        server.stop();
+    }
+}
+
+#[test]
 fn a_file_is_sent_by_its_path() {
     let server = gallery().start();
     let port = server.port();

@@ -258,6 +258,7 @@ impl Outcomes<'_> {
                 subprotocol,
                 headers,
             } => self.accept(lane, stream, subprotocol, &headers, payload),
+            Outcome::Hint { stream, links } => self.hint(lane, stream, &links, payload),
             Outcome::Text { stream, data } => Self::message(lane, stream, true, data, payload),
             Outcome::Close {
                 stream,
@@ -365,6 +366,24 @@ impl Outcomes<'_> {
             }
         };
         self.replies.push((answer, Ok(response.map(|()| body))));
+    }
+
+    fn hint(&mut self, lane: &mut Lane, stream: i32, links: &[&[u8]], payload: &Bytes) {
+        let Some(call) = lane.call(stream) else {
+            return;
+        };
+        let values = links
+            .iter()
+            .map(|link| body::header_value(&header::LINK, link, payload));
+        match (values.collect::<Result<Vec<_>, _>>(), &call.hints) {
+            (Ok(links), Some(hints)) => hints.send(links),
+            // One that does not take them; the application has not looked, or does not mind.
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                tracing::error!(%error, "the application's early hint cannot be sent");
+                self.give_up(lane, stream);
+            }
+        }
     }
 
     /// Opens a WebSocket.

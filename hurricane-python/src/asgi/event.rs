@@ -4,6 +4,7 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use http::{HeaderMap, header, request};
+use hurricane_core::server::EarlyHints;
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -16,6 +17,10 @@ const REQUEST: u8 = 10;
 
 /// How many that of a request for a WebSocket has.
 const WEBSOCKET: u8 = 8;
+
+/// What a client takes, in any sum.
+const TRAILERS: i32 = 1;
+const EARLY_HINTS: i32 = 2;
 
 /// The body of a request as far as it goes along with it.
 #[derive(Debug)]
@@ -48,7 +53,14 @@ pub(crate) fn request(
             Start::Later => writer.none(),
             Start::Expected => writer.bool(true),
         }
-        writer.bool(takes_trailers(&parts.headers));
+        let mut takes = 0;
+        if takes_trailers(&parts.headers) {
+            takes |= TRAILERS;
+        }
+        if parts.extensions.get::<EarlyHints>().is_some() {
+            takes |= EARLY_HINTS;
+        }
+        writer.int(takes);
     })
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hurricane_core::server::EarlyHints;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -42,6 +43,8 @@ pub(crate) struct Call {
     pub(crate) upload: Option<mpsc::UnboundedSender<Grant>>,
     /// What it takes to open a WebSocket, if that is what it asks for.
     pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// What tells the client hints, if it takes any.
+    pub(crate) hints: Option<EarlyHints>,
 }
 
 /// One event loop.
@@ -92,30 +95,18 @@ pub(crate) struct Lanes {
 
 impl Gateway {
     /// Puts a request at the end of the queue.
-    pub(crate) fn enqueue_call(
-        &self,
-        event: Prepared,
-        bodiless: bool,
-        upload: Option<mpsc::UnboundedSender<Grant>>,
-        upgrade: Option<Box<Upgrade>>,
-    ) -> Result<Ticket, Failure> {
+    pub(crate) fn enqueue_call(&self, mut call: Call) -> Result<Ticket, Failure> {
         let config = self.config();
-        let deadline = config.request_timeout.map(|limit| Instant::now() + limit);
+        call.deadline = config.request_timeout.map(|limit| Instant::now() + limit);
         let (sender, answer) = oneshot::channel();
+        call.answer = Some(sender);
         let mut state = self.lock();
         if state.queued() >= config.queue_size {
             return Err(Failure::QueueFull);
         }
         let stream = state.next_stream();
-        state.lanes.queue.push_back(Call {
-            stream,
-            event,
-            bodiless,
-            deadline,
-            answer: Some(sender),
-            upload,
-            upgrade,
-        });
+        call.stream = stream;
+        state.lanes.queue.push_back(call);
         self.publish(&mut state);
         drop(state);
         self.wake();
@@ -422,6 +413,24 @@ impl Lanes {
             }
         }
         late
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// A request that is not in the queue yet.
+    pub(crate) fn new(event: Prepared) -> Self {
+        Self {
+            stream: 0,
+            event,
+            bodiless: false,
+            deadline: None,
+            answer: None,
+            upload: None,
+            upgrade: None,
+            hints: None,
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) enum Outcome<'a> {
     },
     /// A part of the body, or a message in bytes.
     Piece { stream: i32, data: &'a [u8] },
+    /// What the client may fetch while the response is made: values of `Link`.
+    Hint { stream: i32, links: Vec<&'a [u8]> },
     /// The last part of the body.
     Last { stream: i32, data: &'a [u8] },
     /// Trailers, with which the response is complete.
@@ -93,6 +95,15 @@ impl<'a> Outcome<'a> {
                     headers: headers(reader)?,
                 },
             },
+            3 if matches!(reader.peek()?, b'(' | b'[') => {
+                let count = reader.sequence()?;
+                let mut links = Vec::with_capacity(count.min(128));
+                for _ in 0..count {
+                    links.push(reader.bytes()?);
+                }
+                reader.skip()?;
+                Self::Hint { stream, links }
+            }
             3 => {
                 let data = reader.bytes()?;
                 reader.bool()?;

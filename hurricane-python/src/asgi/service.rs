@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, task::yield_now};
 use crate::{
     asgi::{
         event::{self, Start},
+        lane::Call,
         socket::Upgrade,
         upload::Upload,
     },
@@ -45,17 +46,16 @@ impl Gateway {
         if handshake::is_wanted(&request) {
             return self.negotiate(request);
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if !body.is_end_stream() {
             return Admission::Continues(Box::pin(self.clone().stream(parts, body)));
         }
         let event = self.event(&parts, &Start::Whole(&[]));
-        let bodiless = parts.method == Method::HEAD;
-        Admission::Decided(self.enqueue_call(event, bodiless, None, None))
+        Admission::Decided(self.enqueue_call(call(event, &mut parts)))
     }
 
     /// Reads what there is of the body, and streams the rest where the application asks for it.
-    async fn stream<B>(self, parts: request::Parts, body: B) -> Response<Body>
+    async fn stream<B>(self, mut parts: request::Parts, body: B) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error: Send> + Send + 'static,
     {
@@ -73,11 +73,11 @@ impl Gateway {
             Read::Expected(_) => Start::Expected,
         };
         let event = self.event(&parts, &start);
-        let bodiless = parts.method == Method::HEAD;
+        let mut call = call(event, &mut parts);
         drop(parts);
         let (begun, body) = match body {
             Read::Whole(_) => {
-                return answered(self.enqueue_call(event, bodiless, None, None)).await;
+                return answered(self.enqueue_call(call)).await;
             }
             Read::Begun(begun, body) => (begun, body),
             Read::Expected(body) => (Vec::new(), body),
@@ -89,7 +89,8 @@ impl Gateway {
             grants,
             most,
         };
-        let ticket = self.enqueue_call(event, bodiless, Some(wishes), None);
+        call.upload = Some(wishes);
+        let ticket = self.enqueue_call(call);
         if let Ok(ticket) = &ticket {
             tokio::spawn(upload.run(self.clone(), ticket.stream()));
         }
@@ -113,11 +114,24 @@ impl Gateway {
             connection,
             grants,
         });
-        Admission::Decided(self.enqueue_call(event, false, Some(wishes), Some(upgrade)))
+        Admission::Decided(self.enqueue_call(Call {
+            upload: Some(wishes),
+            upgrade: Some(upgrade),
+            ..Call::new(event)
+        }))
     }
 
     fn event(&self, parts: &request::Parts, start: &Start<'_>) -> Prepared {
         event::request(parts, client(parts), &self.config().root_path, start)
+    }
+}
+
+/// A plain request, of which what its event does not tell is taken.
+fn call(event: Prepared, parts: &mut request::Parts) -> Call {
+    Call {
+        bodiless: parts.method == Method::HEAD,
+        hints: parts.extensions.remove(),
+        ..Call::new(event)
     }
 }
 

@@ -14,8 +14,13 @@ WINDOW = 256 * 1024
 STEP = 64 * 1024
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
-# Of which none has parameters.
-EXTENSIONS = {"http.response.pathsend": {}}
+# Of which none has parameters. By what the client takes: 1 is trailers, 2 early hints, 3 both.
+EXTENSIONS = (
+    {"http.response.pathsend": {}},
+    {"http.response.pathsend": {}, "http.response.trailers": {}},
+    {"http.response.pathsend": {}, "http.response.early_hint": {}},
+    {"http.response.pathsend": {}, "http.response.early_hint": {}, "http.response.trailers": {}},
+)
 
 # How far the response is.
 NOTHING, HEAD, BODY, TRAILERS, COMPLETE = range(5)
@@ -101,7 +106,7 @@ class Request(Stream):
                  "answer", "batch")
 
     def __init__(self, link, event):
-        self.stream, self.method, self.path, raw_path, query, version, client, headers, body, trailers = event
+        self.stream, self.method, self.path, raw_path, query, version, client, headers, body, takes = event
         # What `Stream` does, without the call.
         self.link = link
         self.task = self.waiters = self.gone = None
@@ -119,9 +124,7 @@ class Request(Stream):
         scope["headers"] = headers
         scope["client"] = client
         scope["state"] = link.state.copy() if link.state else {}
-        scope["extensions"] = extensions = EXTENSIONS.copy()
-        if trailers:
-            extensions["http.response.trailers"] = {}
+        scope["extensions"] = EXTENSIONS[takes].copy()
         self.phase = NOTHING         # then come its status, headers and whether there will be trailers
         self.parts = body            # of the body that have come and are not taken; None after the last one
         if type(body) is not bytes:
@@ -227,6 +230,13 @@ class Request(Stream):
             self.headers = [*message["headers"]] if "headers" in message else []
             self.trailers = "trailers" in message and message["trailers"]
             self.phase = HEAD
+        elif kind == "http.response.early_hint" and self.phase != COMPLETE:
+            links = [bytes(link) for link in message["links"]]
+            # Allowed within the body too, where it is of no use any more.
+            if self.phase <= HEAD:
+                self.link.emit((self.stream, links, None))
+                # At once: what the application does next may hold up the loop.
+                self.link.flush()
         elif kind == "http.response.pathsend" and self.phase == HEAD:
             self.link.emit((self.stream, self.status, self.headers, str(message["path"]), False))
             self.complete()

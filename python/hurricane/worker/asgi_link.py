@@ -6,9 +6,9 @@ Events come as the list in an ``EVENTS`` frame. They are told apart by how many 
 fields  meaning
 ======  ======================================================================================================
 10      an HTTP request: ``(id, method, path, raw path, query string, HTTP version, (client's address, port)
-        or None, [(name, value)], body, whether the client takes trailers)``. The version is ``None`` when it is
-        1.1. The body is ``bytes`` when it is whole, ``None`` when it is to come, ``True`` when the client waits
-        to be told that it is wanted
+        or None, [(name, value)], body, what the client takes)``. The version is ``None`` when it is 1.1. The body
+        is ``bytes`` when it is whole, ``None`` when it is to come, ``True`` when the client waits to be told that
+        it is wanted. What the client takes is the sum of 1 for trailers and 2 for early hints
 8       a request for a WebSocket: ``(id, path, raw path, query string, HTTP version, (client's address, port) or
         None, [(name, value)], [subprotocol])``; the version likewise
 4       ``(id, code, reason, None)``: a WebSocket has been closed
@@ -24,6 +24,7 @@ What the loop says goes as the list in a ``SENT`` frame, each item a tuple or a 
   ``None`` when it is to follow, ``str`` when it is what is in the file of that path. ``done``: the application has
   returned
 - ``(id, bytes)``: a part of the body; ``(id, bytes, True)``: the last one
+- ``(id, [link], None)``: an early hint, with values of ``Link``
 - ``(id, [(name, value)])``: trailers, after which the response is complete
 - ``(id, count)``: room for so many more bytes of the request's body, or for so many more messages
 - ``(id, subprotocol or None, [(name, value)], None)``: a WebSocket is accepted

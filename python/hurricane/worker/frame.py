@@ -54,7 +54,7 @@ import socket
 import struct
 from collections import deque
 
-PROTOCOL = 4
+PROTOCOL = 5
 
 SOURCES, CONFIG, READY, FAILED, CHECK, CHECKED, RECALL, RECALLED, CANCEL, BEAT, HANDLING, LOADED = range(1, 13)
 REQUESTS, ANSWERS, EVENTS, SENT = range(16, 20)

@@ -106,7 +106,7 @@ impl Loop {
 
 fn ask(gateway: &Gateway) -> Ticket {
     gateway
-        .enqueue_call(Prepared::default(), false, None, None)
+        .enqueue_call(Call::new(Prepared::default()))
         .unwrap()
 }
 
@@ -191,7 +191,7 @@ async fn a_full_queue_takes_no_more() {
     };
     let (gateway, _) = gateway(1, config);
     let tickets = [ask(&gateway), ask(&gateway)];
-    let third = gateway.enqueue_call(Prepared::default(), false, None, None);
+    let third = gateway.enqueue_call(Call::new(Prepared::default()));
     assert!(matches!(third, Err(Failure::QueueFull)));
     assert!(gateway.is_full());
     drop(tickets);

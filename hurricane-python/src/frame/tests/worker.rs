@@ -186,6 +186,10 @@ fn reads_what_an_event_loop_sends() {
     ];
     assert_eq!(outcomes(&vector("sent-whole")), Ok(wanted));
     let wanted = vec![
+        Outcome::Hint {
+            stream: 3,
+            links: vec![b"</a>", b"</b>"],
+        },
         head(3, 200, &[], Body::Later, false),
         Outcome::Piece {
             stream: 3,
@@ -316,6 +320,8 @@ fn passes_over_an_outcome_of_the_wrong_types_and_goes_on() {
         invalid(4, DecodeError::Fields(1)),
         invalid(5, wrong('i', "text")),
         Outcome::Done { stream: 6 },
+        invalid(7, wrong('u', "bytes")),
+        Outcome::Done { stream: 8 },
     ];
     assert_eq!(outcomes(&vector("sent-wrong")), Ok(wanted));
 }
