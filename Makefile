@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PYTHON2 ?= python2.7
+# Whose interpreters the tests run on besides that of VENV: one for each version that is there.
+PYTHONS ?= $(shell $(VENV_PYTHON) .ci/pythons.py)
 # Of the Autobahn test suite.
 CASES ?= "*"
 VENV ?= .venv
@@ -111,11 +113,15 @@ test: setup ## Run the tests: Rust, the Python package, the example
 
 .PHONY: test-rust test-python test-example
 test-rust: export HURRICANE_TEST_PYTHON := $(VENV_PYTHON)
+test-rust: export HURRICANE_TEST_PYTHONS = $(PYTHONS)
 test-rust:
 	cargo test --workspace --all-features --no-fail-fast
 
 test-python:
-	PYTHONPATH=python $(VENV_PYTHON) -m unittest discover -s python/tests
+	@for python in $(VENV_PYTHON) $(PYTHONS); do \
+		echo "PYTHONPATH=python $$python -m unittest discover -s python/tests"; \
+		PYTHONPATH=python $$python -m unittest discover -s python/tests || failed=1; \
+	done; [ -z "$$failed" ]
 
 test-example:
 	cd $(EXAMPLE) && $(VENV_PYTHON) manage.py test

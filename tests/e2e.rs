@@ -36,6 +36,8 @@ mod postgresql;
 #[cfg(test)]
 mod probes;
 #[cfg(test)]
+mod pythons;
+#[cfg(test)]
 mod recycling;
 #[cfg(test)]
 mod reloading;
