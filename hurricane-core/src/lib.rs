@@ -53,6 +53,7 @@
 //! | `HttpWebhook`, [`Dispatcher`] | events on their way to their receivers |
 //! | `Hurricane` | all of it, put together around an application |
 //! | [`Message`], [`Outcome`], [`MessageChannel`] | what a handler is given, what it says, and its way back to the broker |
+//! | `EarlyHints` | what a client may fetch while the answer to its request is made |
 //! | `Listener`, `serve`, `Signals` | the lower pieces, for those who put it together themselves |
 //!
 //! # Features
