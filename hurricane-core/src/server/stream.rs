@@ -36,14 +36,20 @@ pub(super) struct Stream {
     stuck: bool,
     /// Runs from the moment the client takes nothing more.
     waiting: Option<Pin<Box<Sleep>>>,
-    hints: Option<Arc<Hints>>,
-    /// The request that had no answer yet when all was flushed; [`hints::NONE`] since something has been written.
-    flushed: u64,
-    /// Hints that are being written.
-    early: Vec<u8>,
+    early: Option<Early>,
     /// What was read to see which protocol it is, and is to be read again.
     #[cfg(feature = "http2")]
     seen: BytesMut,
+}
+
+/// Hints on their way.
+#[derive(Debug)]
+struct Early {
+    hints: Arc<Hints>,
+    /// The request that had no answer yet when all was flushed; [`hints::NONE`] since something has been written.
+    flushed: u64,
+    /// What is being written.
+    heads: Vec<u8>,
 }
 
 /// What a client that speaks HTTP/2 with prior knowledge says first.
@@ -69,9 +75,11 @@ impl Stream {
             activity,
             stuck: false,
             waiting: None,
-            hints,
-            flushed: hints::NONE,
-            early: Vec::new(),
+            early: hints.map(|hints| Early {
+                hints,
+                flushed: hints::NONE,
+                heads: Vec::new(),
+            }),
             #[cfg(feature = "http2")]
             seen: BytesMut::new(),
         }
@@ -94,23 +102,35 @@ impl Stream {
         Ok(self.seen == PREFACE)
     }
 
-    /// Writes the hints that may be written before what comes next.
+    /// Writes the hints that may be written before what hyper writes next.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
+        while let Some(early) = &mut self.early {
             // No more is taken while the client does not take these.
-            if self.early.is_empty()
-                && self.flushed != hints::NONE
-                && let Some(hints) = &self.hints
-            {
-                self.early = hints.take(self.flushed);
+            if early.heads.is_empty() && early.flushed != hints::NONE {
+                early.heads = early.hints.take(early.flushed);
             }
-            if self.early.is_empty() {
-                return Poll::Ready(Ok(()));
+            if early.heads.is_empty() {
+                break;
             }
-            let written = Pin::new(&mut self.inner).poll_write(cx, &self.early);
+            let written = Pin::new(&mut self.inner).poll_write(cx, &early.heads);
             let count = ready!(self.watch(written, cx))?;
-            self.early.drain(..count);
+            if let Some(early) = &mut self.early {
+                early.heads.drain(..count);
+            }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes hints for the last time before something else is written.
+    #[inline]
+    fn poll_last_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_some() {
+            ready!(self.poll_early(cx))?;
+            if let Some(early) = &mut self.early {
+                early.flushed = hints::NONE;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Passes on what came of a write, unless it has been waiting for too long.
@@ -165,8 +185,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_early(cx))?;
-        self.flushed = hints::NONE;
+        ready!(self.poll_last_early(cx))?;
         let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
         self.watch(written, cx)
     }
@@ -176,8 +195,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_early(cx))?;
-        self.flushed = hints::NONE;
+        ready!(self.poll_last_early(cx))?;
         let size: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         if buffers.len() > 1 && size <= SMALL {
             let mut whole = [0; SMALL];
@@ -198,8 +216,8 @@ impl AsyncWrite for Stream {
 
     /// hyper calls it when it has written all that it had.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(hints) = &self.hints {
-            self.flushed = hints.open();
+        if let Some(early) = &mut self.early {
+            early.flushed = early.hints.open();
             ready!(self.poll_early(cx))?;
         }
         Pin::new(&mut self.inner).poll_flush(cx)
@@ -221,12 +239,19 @@ mod tests {
 
     /// Both ends of a connection.
     async fn pair(write_timeout: Option<Duration>) -> (Stream, TcpStream) {
+        pair_with(write_timeout, None).await
+    }
+
+    async fn pair_with(
+        write_timeout: Option<Duration>,
+        hints: Option<Arc<Hints>>,
+    ) -> (Stream, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let client = TcpStream::connect(addr).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let activity = Activity::new(Instant::now(), None);
-        (Stream::new(server, write_timeout, activity, None), client)
+        (Stream::new(server, write_timeout, activity, hints), client)
     }
 
     async fn write(stream: &mut Stream) -> io::Result<usize> {
@@ -283,9 +308,8 @@ mod tests {
     }
     #[tokio::test]
     async fn hints_that_a_client_does_not_take_are_limited_and_come_whole() {
-        let (mut stream, mut client) = pair(None).await;
         let hints = Arc::<Hints>::default();
-        stream.hints = Some(Arc::clone(&hints));
+        let (mut stream, mut client) = pair_with(None, Some(Arc::clone(&hints))).await;
         let request = hints.begin();
         let link = HeaderValue::from_str(&"x".repeat(10_000)).unwrap();
         let head = format!(
@@ -294,7 +318,7 @@ mod tests {
         );
         let mut told = 0;
         let mut context = Context::from_waker(Waker::noop());
-        while stream.early.is_empty() {
+        while stream.early.as_ref().unwrap().heads.is_empty() {
             request.send([link.clone()]);
             told += 1;
             let _ = Pin::new(&mut stream).poll_flush(&mut context);
@@ -325,9 +349,8 @@ mod tests {
     #[tokio::test]
     async fn a_hint_is_left_out_when_the_answer_has_begun() {
         for vectored in [false, true] {
-            let (mut stream, mut client) = pair(None).await;
             let hints = Arc::<Hints>::default();
-            stream.hints = Some(Arc::clone(&hints));
+            let (mut stream, mut client) = pair_with(None, Some(Arc::clone(&hints))).await;
             let request = hints.begin();
             let mut context = Context::from_waker(Waker::noop());
             let _ = Pin::new(&mut stream).poll_flush(&mut context);

@@ -4,7 +4,6 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use http::{HeaderMap, header, request};
-use hurricane_core::server::EarlyHints;
 use percent_encoding::percent_decode;
 
 use crate::{
@@ -41,6 +40,7 @@ pub(crate) fn request(
     client: Option<SocketAddr>,
     root_path: &str,
     start: &Start<'_>,
+    takes_hints: bool,
 ) -> Prepared {
     Prepared::new(|writer| {
         writer.common(|writer| writer.text(parts.method.as_str()));
@@ -57,7 +57,7 @@ pub(crate) fn request(
         if takes_trailers(&parts.headers) {
             takes |= TRAILERS;
         }
-        if parts.extensions.get::<EarlyHints>().is_some() {
+        if takes_hints {
             takes |= EARLY_HINTS;
         }
         writer.int(takes);

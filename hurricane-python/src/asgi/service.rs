@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header, request};
+use hurricane_core::server::EarlyHints;
 use tokio::{sync::mpsc, task::yield_now};
 
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
         socket::Upgrade,
         upload::Upload,
     },
-    frame::prepared::Prepared,
     gateway::Gateway,
     response::Body,
     service::{Admission, BodyFailure, answered, body_failed, client},
@@ -50,8 +50,8 @@ impl Gateway {
         if !body.is_end_stream() {
             return Admission::Continues(Box::pin(self.clone().stream(parts, body)));
         }
-        let event = self.event(&parts, &Start::Whole(&[]));
-        Admission::Decided(self.enqueue_call(call(event, &mut parts)))
+        let call = self.call(&mut parts, &Start::Whole(&[]));
+        Admission::Decided(self.enqueue_call(call))
     }
 
     /// Reads what there is of the body, and streams the rest where the application asks for it.
@@ -72,8 +72,7 @@ impl Gateway {
             Read::Begun(..) => Start::Later,
             Read::Expected(_) => Start::Expected,
         };
-        let event = self.event(&parts, &start);
-        let mut call = call(event, &mut parts);
+        let mut call = self.call(&mut parts, &start);
         drop(parts);
         let (begun, body) = match body {
             Read::Whole(_) => {
@@ -121,17 +120,16 @@ impl Gateway {
         }))
     }
 
-    fn event(&self, parts: &request::Parts, start: &Start<'_>) -> Prepared {
-        event::request(parts, client(parts), &self.config().root_path, start)
-    }
-}
-
-/// A plain request, of which what its event does not tell is taken.
-fn call(event: Prepared, parts: &mut request::Parts) -> Call {
-    Call {
-        bodiless: parts.method == Method::HEAD,
-        hints: parts.extensions.remove(),
-        ..Call::new(event)
+    /// A plain request.
+    fn call(&self, parts: &mut request::Parts, start: &Start<'_>) -> Call {
+        let hints = parts.extensions.remove::<EarlyHints>();
+        let root_path = &self.config().root_path;
+        let event = event::request(parts, client(parts), root_path, start, hints.is_some());
+        Call {
+            bodiless: parts.method == Method::HEAD,
+            hints,
+            ..Call::new(event)
+        }
     }
 }
 

@@ -188,13 +188,18 @@ fn write(name: &str, writer: &mut Writer<'_>) {
                 .header("x_under", "score")
                 .header("te", "trailers");
             let client = SocketAddr::from(([127, 0, 0, 1], 40000));
-            let event = asgi_request(get, Some(client), &Start::Whole(b""));
+            let event = asgi_request(get, Some(client), &Start::Whole(b""), true);
             let mut repeats = Repeats::default();
             event::head(writer, 1, false);
             writer.prepared(&event, &mut repeats);
             // Of a path from which a proxy has cut the root path off.
             let post = http::Request::post("/").version(http::Version::HTTP_10);
-            let event = asgi_request(post.header("content-length", "9"), None, &Start::Later);
+            let event = asgi_request(
+                post.header("content-length", "9"),
+                None,
+                &Start::Later,
+                false,
+            );
             event::head(writer, 2, false);
             writer.prepared(&event, &mut repeats);
         }
@@ -203,7 +208,7 @@ fn write(name: &str, writer: &mut Writer<'_>) {
             let client = SocketAddr::from(([127, 0, 0, 1], 40000));
             writer.list(3);
             for (stream, request) in (1..).zip(alike()) {
-                let event = asgi_request(request, Some(client), &Start::Whole(b""));
+                let event = asgi_request(request, Some(client), &Start::Whole(b""), true);
                 event::head(writer, stream, false);
                 writer.prepared(&event, &mut repeats);
             }
@@ -258,9 +263,10 @@ fn asgi_request(
     request: http::request::Builder,
     client: Option<SocketAddr>,
     start: &Start<'_>,
+    takes_hints: bool,
 ) -> Prepared {
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    event::request(&parts, client, "/app", start)
+    event::request(&parts, client, "/app", start, takes_hints)
 }
 
 #[test]
