@@ -58,6 +58,18 @@ pub(crate) enum InvalidResponse {
     Mismatch { promised: u64, found: u64 },
 }
 
+// === impl InvalidResponse ===
+
+impl InvalidResponse {
+    #[cold]
+    pub(crate) fn value(name: &HeaderName, value: &[u8]) -> Self {
+        Self::Value {
+            name: name.as_str().to_owned(),
+            value: String::from_utf8_lossy(value).into_owned(),
+        }
+    }
+}
+
 // === impl Download ===
 
 impl Download {
@@ -154,26 +166,14 @@ pub(crate) fn response(
         if is_hop_by_hop(&parsed) && !is_ours_to_pass(&parsed, value) {
             continue;
         }
-        let value = header_value(&parsed, value, source)?;
+        let value = HeaderValue::from_maybe_shared(source.slice_ref(value.trim_ascii()))
+            .map_err(|_| InvalidResponse::value(&parsed, value))?;
         if parsed == header::CONTENT_LENGTH && !is_length(&value, map.get(header::CONTENT_LENGTH)) {
             return Err(InvalidResponse::Length(text(value.as_bytes())));
         }
         map.append(parsed, value);
     }
     Ok(response)
-}
-
-/// A value that is kept as a part of `source`, which it lies in.
-pub(crate) fn header_value(
-    name: &HeaderName,
-    value: &[u8],
-    source: &Bytes,
-) -> Result<HeaderValue, InvalidResponse> {
-    let valid = HeaderValue::from_maybe_shared(source.slice_ref(value.trim_ascii()));
-    valid.map_err(|_| InvalidResponse::Value {
-        name: name.as_str().to_owned(),
-        value: String::from_utf8_lossy(value).into_owned(),
-    })
 }
 
 /// The connection is the server's business, but an application may announce trailers, and may

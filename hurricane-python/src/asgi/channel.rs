@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use rustix::net::{SendFlags, send};
 use tokio::{io::Interest, net::UnixStream, sync::mpsc};
 
 use crate::{
     asgi::{
-        body::{self, Download, Piece},
+        body::{self, Download, InvalidResponse, Piece},
         event,
         lane::{Lane, LaneId, Line},
         outcome::{Body as Start, Headers, Outcome},
@@ -258,7 +258,7 @@ impl Outcomes<'_> {
                 subprotocol,
                 headers,
             } => self.accept(lane, stream, subprotocol, &headers, payload),
-            Outcome::Hint { stream, links } => self.hint(lane, stream, &links, payload),
+            Outcome::Hint { stream, links } => self.hint(lane, stream, &links),
             Outcome::Text { stream, data } => Self::message(lane, stream, true, data, payload),
             Outcome::Close {
                 stream,
@@ -368,13 +368,14 @@ impl Outcomes<'_> {
         self.replies.push((answer, Ok(response.map(|()| body))));
     }
 
-    fn hint(&mut self, lane: &mut Lane, stream: i32, links: &[&[u8]], payload: &Bytes) {
+    fn hint(&mut self, lane: &mut Lane, stream: i32, links: &[&[u8]]) {
         let Some(call) = lane.call(stream) else {
             return;
         };
-        let values = links
-            .iter()
-            .map(|link| body::header_value(&header::LINK, link, payload));
+        let values = links.iter().map(|link| {
+            let value = HeaderValue::from_bytes(link.trim_ascii());
+            value.map_err(|_| InvalidResponse::value(&header::LINK, link))
+        });
         match (values.collect::<Result<Vec<_>, _>>(), &call.hints) {
             (Ok(links), Some(hints)) => hints.send(links),
             // One that does not take them; the application has not looked, or does not mind.
@@ -401,7 +402,8 @@ impl Outcomes<'_> {
         let response = body::response(200, headers, payload).and_then(|mut response| {
             if let Some(subprotocol) = subprotocol {
                 let name = header::SEC_WEBSOCKET_PROTOCOL;
-                let value = body::header_value(&name, subprotocol, payload)?;
+                let value = HeaderValue::from_bytes(subprotocol)
+                    .map_err(|_| InvalidResponse::value(&name, subprotocol))?;
                 response.headers_mut().insert(name, value);
             }
             Ok(response)
@@ -496,7 +498,7 @@ fn trailers(headers: &Headers<'_>) -> Option<HeaderMap> {
     let mut trailers = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let name = header::HeaderName::from_bytes(name).ok()?;
-        trailers.append(name, header::HeaderValue::from_bytes(value).ok()?);
+        trailers.append(name, HeaderValue::from_bytes(value).ok()?);
     }
     Some(trailers)
 }
