@@ -308,43 +308,56 @@ mod tests {
     }
     #[tokio::test]
     async fn hints_that_a_client_does_not_take_are_limited_and_come_whole() {
-        let hints = Arc::<Hints>::default();
-        let (mut stream, mut client) = pair_with(None, Some(Arc::clone(&hints))).await;
-        let request = hints.begin();
-        let link = HeaderValue::from_str(&"x".repeat(10_000)).unwrap();
-        let head = format!(
-            "HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n",
-            "x".repeat(10_000)
-        );
-        let mut told = 0;
-        let mut context = Context::from_waker(Waker::noop());
-        while stream.early.as_ref().unwrap().heads.is_empty() {
-            request.send([link.clone()]);
-            told += 1;
-            let _ = Pin::new(&mut stream).poll_flush(&mut context);
+        for vectored in [false, true] {
+            let hints = Arc::<Hints>::default();
+            let (mut stream, mut client) = pair_with(None, Some(Arc::clone(&hints))).await;
+            let request = hints.begin();
+            let link = HeaderValue::from_str(&"x".repeat(10_000)).unwrap();
+            let head = format!(
+                "HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n",
+                "x".repeat(10_000)
+            );
+            let mut told = 0;
+            let mut context = Context::from_waker(Waker::noop());
+            while stream.early.as_ref().unwrap().heads.is_empty() {
+                request.send([link.clone()]);
+                told += 1;
+                let _ = Pin::new(&mut stream).poll_flush(&mut context);
+            }
+            for _ in 0..100 {
+                request.send([link.clone()]);
+                let _ = Pin::new(&mut stream).poll_flush(&mut context);
+            }
+            let kept = 64 * 1024 / head.len();
+            let reader = tokio::spawn(async move {
+                let mut got = String::new();
+                client.read_to_string(&mut got).await.unwrap();
+                got
+            });
+            request.end();
+            // In pieces that are not put together.
+            let answer = "answer".repeat(SMALL);
+            let mut rest = answer.as_bytes();
+            while !rest.is_empty() {
+                let (first, second) = rest.split_at(rest.len() / 2);
+                let pieces = [IoSlice::new(first), IoSlice::new(second)];
+                let written = poll_fn(|cx| {
+                    let stream = Pin::new(&mut stream);
+                    if vectored {
+                        stream.poll_write_vectored(cx, &pieces)
+                    } else {
+                        stream.poll_write(cx, rest)
+                    }
+                });
+                rest = &rest[written.await.unwrap()..];
+            }
+            drop(stream);
+            let got = reader.await.unwrap();
+            let wanted = head.repeat(told + kept) + &answer;
+            assert!(got == wanted, "vectored: {vectored}, {} bytes", got.len());
         }
-        for _ in 0..100 {
-            request.send([link.clone()]);
-            let _ = Pin::new(&mut stream).poll_flush(&mut context);
-        }
-        let kept = 64 * 1024 / head.len();
-        let reader = tokio::spawn(async move {
-            let mut got = String::new();
-            client.read_to_string(&mut got).await.unwrap();
-            got
-        });
-        request.end();
-        let answer = b"the answer";
-        let written = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, answer)).await;
-        assert_eq!(written.unwrap(), answer.len());
-        drop(stream);
-        let got = reader.await.unwrap();
-        assert!(
-            got == head.repeat(told + kept) + "the answer",
-            "{} bytes",
-            got.len()
-        );
     }
+
     /// It would be in the middle of the answer.
     #[tokio::test]
     async fn a_hint_is_left_out_when_the_answer_has_begun() {
