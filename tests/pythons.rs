@@ -15,10 +15,7 @@ fn pythons() -> Vec<PathBuf> {
 fn wsgi_and_asgi_are_served_under_each() {
     for python in pythons() {
         for (app, interface) in [("gallery", "wsgi"), ("asgi_gallery", "asgi")] {
-            let server = Launch::app(app)
-                .without("--python")
-                .arg("--python", python.display())
-                .start();
+            let server = Launch::app(app).arg("--python", python.display()).start();
             server.wait_for_line(&format!("interface=\"{interface}\""));
             let port = server.port();
             let what = format!("{interface} under {}", python.display());

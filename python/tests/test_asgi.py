@@ -214,8 +214,9 @@ class Answers(AsgiTest):
             else:
                 await send(hint)
                 await send(OK)
-            # As what holds up the loop does.
-            go.wait(PATIENCE)
+            # As what holds up the loop does; no longer than the test waits for the hint.
+            if not go.wait(PATIENCE / 4):
+                raise TimeoutError("the hint has not come")
             await send(body(b"ok"))
 
         server = self.serve(application)

@@ -182,7 +182,7 @@ async def hint(scope, receive, send, rest):
     await send({"type": "http.response.early_hint", "links": links})
     await send(start())
     if not rest:
-        wait_for("go", 20)
+        assert wait_for("go", 20), "the hint has not come"
         await send({"type": "http.response.early_hint", "links": [b"</last>"]})
     await send(body(b"hello"))
 

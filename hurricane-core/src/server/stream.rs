@@ -306,6 +306,23 @@ mod tests {
         drop(stream);
         reader.await.unwrap();
     }
+
+    #[tokio::test]
+    async fn a_client_that_reads_no_hints_is_given_up() {
+        let hints = Arc::<Hints>::default();
+        let timeout = Some(Duration::from_millis(20));
+        let (mut stream, _client) = pair_with(timeout, Some(Arc::clone(&hints))).await;
+        let request = hints.begin();
+        let link = HeaderValue::from_str(&"x".repeat(10_000)).unwrap();
+        let error = loop {
+            request.send([link.clone()]);
+            if let Err(error) = poll_fn(|cx| Pin::new(&mut stream).poll_flush(cx)).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test]
     async fn hints_that_a_client_does_not_take_are_limited_and_come_whole() {
         for vectored in [false, true] {
