@@ -28,9 +28,13 @@ def candidates():
 
 
 def version_of(python):
-    said = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"],
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return tuple(map(int, said.stdout.split())) if said.returncode == 0 else None
+    """None for what cannot be run: a link to nowhere, or a version that pyenv has switched off."""
+    try:
+        said = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return tuple(map(int, said.stdout.split()))
 
 
 if __name__ == "__main__":
