@@ -25,8 +25,8 @@ use http::HeaderValue;
 /// extensions. Others have none: a client of HTTP/1.0 would not understand it (RFC 9110 section 15.2), and on HTTP/2
 /// hyper cannot send it.
 ///
-/// Not every client of HTTP/1.1 understands it either, though RFC 9110 asks for that; browsers make use of it on HTTP/2
-/// and HTTP/3 alone (RFC 8297 section 3). So it is best told to a proxy that is known to pass it on.
+/// Not every client of HTTP/1.1 understands it either (RFC 8297 section 3), though RFC 9110 asks for that, and browsers
+/// make use of it on HTTP/2 and HTTP/3 alone. So it is best told to a proxy that is known to pass it on.
 ///
 /// # Examples
 ///
